@@ -1,0 +1,358 @@
+"""From a price series to a dataset: transform, feature columns, the one-row lag, the target."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from regimeslot.errors import InvalidInputError, PriceError, TooFewRowsError
+from regimeslot.features.columns import (
+    OFFSET,
+    RETURN,
+    Columns,
+    Volatility,
+    lag_columns,
+    market_columns,
+    own_columns,
+    range_columns,
+    usable_bars,
+)
+from regimeslot.features.dataset import TRANSFORMS, Dataset, _day
+
+__all__ = ["make_dataset", "next_row"]
+
+FEATURES = ("own", "range", "market", "lags")
+
+_BARS = ["Open", "High", "Low", "Close"]
+_YEAR_BY_SPACING = ((5, 252), (10, 52))  # (days up to, rows a year); coarser series: 12
+_SPACINGS_READ = 21  # rows whose spacing tells the frequency: fixed, so that later rows cannot
+
+
+def make_dataset(
+    prices: Any,
+    *,
+    horizon: int = 1,
+    features: str | Sequence[str] = "default",
+    transform: str = "log-return",
+    market: Any = None,
+    burn: int | None = None,
+    next_date: Hashable | None = None,
+    name: str | None = None,
+) -> Dataset:
+    r"""Features known at each close and the return that follows, on the same rows.
+
+    With ``r_t = log(P_t / P_{t-1})`` and ``e_h = sqrt(pi/2) EWMA_h(|r|)``, row t of ``X`` is a
+    function of ``r_1 .. r_{t-1}`` alone and ``y_t = r_t + .. + r_{t+h-1}``.
+
+    Parameters
+    ----------
+    prices : Prices, DataFrame or Series
+        A ``Prices`` object, a frame with ``Close`` (and ``Open``, ``High``, ``Low``), or the
+        closes alone, oldest first
+    horizon : int
+        Steps that a target covers. The last ``horizon - 1`` rows have no whole target and are
+        left out
+    features : "default" or sequence of {"own", "range", "market", "lags"}
+        "own": fifteen columns of the series' past returns. "range": seven of its daily range,
+        needs Open, High and Low. "market": four of ``market``; on whenever ``market`` is given.
+        "lags": the last four values and the mean of the last twelve. The default is "own", and
+        "own" with "lags" for "diff" and "level", where the mean is forecastable
+    transform : {"log-return", "diff", "level"}
+        "log-return" for prices; "diff" for rates, whose changes are forecast; "level" for series
+        that are already changes, such as growth rates (``y`` is the value at t+h-1, and volatility
+        is that of the value's changes)
+    market : Prices, DataFrame or Series, optional
+        Another series on the same clock, usually the index. Each of its values is known from its
+        own date on, so it must not close later in the day than ``prices`` does
+    burn : int, optional
+        Returns that only warm the features up. Default: a year of rows, but at least 12, judged
+        by the spacing of the first dates (252 where the index holds no dates)
+    next_date : optional
+        Index label of the session after the last price. Default: the next position
+    name : str, optional
+        Default: the ticker, or the name of the series
+
+    Returns
+    -------
+    Dataset
+        Its ``next_X`` is the feature row for the session after the last price
+
+    Raises
+    ------
+    InvalidInputError
+        For an unknown feature or transform, or columns that are not there.
+    PriceError
+        For gaps, an unordered index, a price that never moves, or non-positive prices under
+        "log-return".
+    TooFewRowsError
+        Where no row is left after the burn.
+
+    References
+    ----------
+    Garman and Klass (1980), On the estimation of security price volatilities from historical
+    data, Journal of Business 53. Corsi (2009), A simple approximate long-memory model of realized
+    volatility, Journal of Financial Econometrics 7.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from regimeslot.features import make_dataset
+    >>> days = pd.bdate_range("2020-01-01", periods=400)
+    >>> steps = 0.01 * np.random.default_rng(0).standard_normal(400)
+    >>> data = make_dataset(pd.Series(100 * np.exp(steps.cumsum()), days), name="walk")
+    >>> data.y.index[0], len(data)
+    (Timestamp('2020-12-21 00:00:00'), 147)
+    >>> data.next_X.shape, data.skipped
+    ((1, 17), 252)
+    """
+    _check_horizon(horizon, burn)
+    if transform not in TRANSFORMS:
+        raise InvalidInputError(_unknown("transform", transform, TRANSFORMS))
+    frame = _as_frame(prices, "prices")
+    groups = _feature_groups(features, transform, market is not None)
+    values, moves = _transformed(frame["Close"], transform)
+    rows = frame.index[1:]
+    n = len(rows)
+    if burn is None:
+        burn = _default_burn(frame.index)
+    needed = burn + horizon + 1
+    if n + 1 < needed:
+        raise TooFewRowsError(
+            f"features need {needed} prices or more (burn {burn}, horizon {horizon}), got {n + 1}: "
+            "take a longer series or a smaller burn="
+        )
+
+    vol = Volatility(moves)
+    columns: Columns = {OFFSET: vol.log(11), RETURN: values}
+    notes = list(getattr(prices, "notes", ()))
+    if "own" in groups:
+        columns |= own_columns(vol)
+    if "lags" in groups:
+        columns |= lag_columns(values)
+    if "range" in groups:
+        bars = _bars(frame).iloc[1:]
+        columns |= range_columns(bars, vol)
+        notes += _flat_bar_notes(usable_bars(bars))
+    if "market" in groups:
+        other = _as_frame(market, "market")
+        columns |= _market_on(other, rows)
+        notes += _stale_market_notes(other.index, rows)
+
+    # The one lag of the module: what is known at the close of row i is the X of row i + 1, and
+    # the last row, which has no target yet, is what the next session is forecast from.
+    known = np.column_stack(list(columns.values()))
+    first = max(burn, 1, 1 + _first_finite(known))
+    last = n - horizon + 1
+    if last <= first:
+        raise TooFewRowsError(
+            f"the features of {frame.index[0]} .. are defined from return {first} on, and only "
+            f"{max(last, 0)} returns have a whole target: take a longer series"
+        )
+    target = _target(values, transform, horizon)
+    index = rows[first:last]
+    label = name or getattr(prices, "ticker", None) or getattr(prices, "name", None) or "series"
+    return Dataset(
+        X=pd.DataFrame(known[first - 1 : last - 1], index=index, columns=list(columns)),
+        y=pd.Series(target[first:last], index=index, name="y"),
+        horizon=horizon,
+        transform=transform,
+        name=str(label),
+        returns=pd.Series(values[first:last], index=index, name="return"),
+        notes=tuple(notes),
+        next_X=pd.DataFrame(known[-1:], index=_next_index(rows, next_date), columns=list(columns)),
+        skipped=first,
+    )
+
+
+def next_row(prices: Any, **options: Any) -> pd.DataFrame:
+    """Feature row (1, d) for the session after the last price: ``make_dataset(...).next_X``.
+
+    Parameters
+    ----------
+    prices : Prices, DataFrame or Series
+        As for :func:`make_dataset`
+    **options
+        As for :func:`make_dataset`; use those that the model was fitted with
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from regimeslot.features import next_row
+    >>> closes = pd.Series(100 + np.sin(np.arange(30.0)))
+    >>> float(next_row(closes, burn=10).loc[30, "last_return"].round(6))
+    -0.009364
+    """
+    next_x = make_dataset(prices, **options).next_X
+    if next_x is None:
+        raise TooFewRowsError("the series ends before its features begin")
+    return next_x
+
+
+def _check_horizon(horizon: int, burn: int | None) -> None:
+    for label, value, least in (("horizon", horizon, 1), ("burn", burn, 0)):
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise InvalidInputError(f"{label} must be a whole number >= {least}, got {value!r}")
+
+
+def _as_frame(prices: Any, label: str) -> pd.DataFrame:
+    """Frame with a checked index and a finite Close, from whatever holds prices."""
+    source = getattr(prices, "frame", prices)
+    if isinstance(source, pd.Series):
+        source = source.to_frame("Close")
+    if not isinstance(source, pd.DataFrame) or "Close" not in source.columns:
+        got = (
+            f"columns {[str(c) for c in source.columns]}"
+            if isinstance(source, pd.DataFrame)
+            else type(prices).__name__
+        )
+        raise InvalidInputError(
+            f"{label} must be Prices, a Series, or a DataFrame with a Close column, got {got}"
+        )
+    if not (source.index.is_monotonic_increasing and source.index.is_unique):
+        raise PriceError(
+            f"{label} must be ordered by date without repeats: use sort_index() and drop "
+            "duplicated dates"
+        )
+    close = source["Close"].to_numpy(dtype=float)
+    bad = ~np.isfinite(close)
+    if bad.any():
+        raise PriceError(
+            f"{label} must be finite, got {close[bad][0]} on {_day(source.index[bad][0])} "
+            f"({int(bad.sum())} of {len(close)} rows): drop those rows first"
+        )
+    return source
+
+
+def _feature_groups(
+    features: str | Sequence[str], transform: str, has_market: bool
+) -> tuple[str, ...]:
+    if isinstance(features, str):
+        if features == "default":
+            features = ("own",) if transform == "log-return" else ("own", "lags")
+        else:
+            features = (features,)
+    for group in features:
+        if group not in FEATURES:
+            raise InvalidInputError(_unknown("features", group, ("default", *FEATURES)))
+    if "market" in features and not has_market:
+        raise InvalidInputError('features "market" need market=, the prices of another series')
+    return (*features, "market") if has_market else tuple(features)
+
+
+def _unknown(label: str, given: object, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{label} must be among {', '.join(map(repr, known))}, got {given!r}{hint}"
+
+
+def _transformed(
+    close: pd.Series, transform: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One-step transformed values, and the moves whose volatility scales them, from row 1 on."""
+    level = close.to_numpy(dtype=float)
+    if transform == "log-return":
+        positive = level > 0
+        if not positive.all():
+            worst = int(np.argmin(positive))
+            raise PriceError(
+                f"log-returns need positive prices, got {level[worst]} on "
+                f'{_day(close.index[worst])}: use transform="diff" or "level" for this series'
+            )
+        moves = np.log(level[1:] / level[:-1])
+        values = moves
+    else:
+        moves = np.diff(level)
+        values = moves if transform == "diff" else level[1:]
+    if len(moves) and not moves.any():
+        raise PriceError(f"the series never moves: all {len(level)} values are {level[0]}")
+    return values, moves
+
+
+def _default_burn(index: pd.Index) -> int:
+    """A year of rows, at least 12, from the spacing of the first rows."""
+    if not isinstance(index, pd.DatetimeIndex):
+        return 252
+    spacing = index[: _SPACINGS_READ + 1].to_series().diff().median()
+    for days, rows in _YEAR_BY_SPACING:
+        if not spacing > pd.Timedelta(days=days):  # also where one row leaves no spacing
+            return rows
+    return 12
+
+
+def _bars(frame: pd.DataFrame) -> pd.DataFrame:
+    missing = [c for c in _BARS if c not in frame.columns]
+    if missing:
+        raise InvalidInputError(
+            f'features "range" need Open, High, Low and Close, {", ".join(missing)} missing: '
+            "load whole bars or leave the range out"
+        )
+    return frame[_BARS]
+
+
+def _flat_bar_notes(usable: NDArray[np.bool_]) -> list[str]:
+    flat = int((~usable).sum())
+    if not flat:
+        return []
+    return [
+        f"{flat} of {len(usable)} daily bars are flat or missing; there the absolute return "
+        "stands in for the range."
+    ]
+
+
+def _market_on(other: pd.DataFrame, rows: pd.Index) -> Columns:
+    """Market columns as known on the closes of ``rows``: the newest value not after each."""
+    if isinstance(other.index, pd.DatetimeIndex) != isinstance(rows, pd.DatetimeIndex):
+        raise InvalidInputError("market must have the same kind of index as prices (dates or not)")
+    _, moves = _transformed(other["Close"], "log-return")
+    columns = market_columns(Volatility(moves))
+    newest = other.index[1:].searchsorted(rows, side="right") - 1
+    if not (newest >= 0).any():
+        raise InvalidInputError(
+            f"market begins on {_day(other.index[0])}, after the last price "
+            f"({_day(rows[-1])}): the two series must overlap"
+        )
+    return {key: np.where(newest >= 0, column[newest], np.nan) for key, column in columns.items()}
+
+
+def _stale_market_notes(market: pd.Index, rows: pd.Index) -> list[str]:
+    if market[-1] >= rows[-1]:
+        return []
+    return [
+        f"The market series ends on {_day(market[-1])}, before the prices "
+        f"({_day(rows[-1])}); its last values are carried forward."
+    ]
+
+
+def _first_finite(known: NDArray[np.float64]) -> int:
+    """First row from which on every row is finite; len(known) if there is none."""
+    finite = np.isfinite(known).all(axis=1)
+    broken = np.flatnonzero(~finite)
+    return int(broken[-1]) + 1 if len(broken) else 0
+
+
+def _target(values: NDArray[np.float64], transform: str, horizon: int) -> NDArray[np.float64]:
+    """Target of each row that has a whole one, ``len(values) - horizon + 1`` of them."""
+    if transform == "level":
+        return values[horizon - 1 :]
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(values, horizon).sum(axis=1))
+
+
+def _next_index(rows: pd.Index, next_date: Hashable | None) -> pd.Index:
+    if next_date is None:
+        integer = pd.api.types.is_integer_dtype(rows.dtype)
+        return pd.Index([int(rows[-1]) + 1 if integer else len(rows)])
+    if isinstance(rows, pd.DatetimeIndex):
+        date = pd.Timestamp(next_date)  # type: ignore[arg-type]
+        if date <= rows[-1]:
+            raise InvalidInputError(
+                f"next_date must lie after the last price ({_day(rows[-1])}), got {_day(date)}"
+            )
+        return pd.DatetimeIndex([date], name=rows.name)
+    return pd.Index([next_date], name=rows.name)
