@@ -130,7 +130,9 @@ class _Check:
         labels: pd.Index,
         up_to: int,
         event: str,
+        *,
         all_rows: bool = True,
+        fault: str = "looks ahead",
     ) -> None:
         """Raise for the first value in rows up to ``up_to`` that is not what it was."""
         if before.columns != after.columns:
@@ -154,7 +156,7 @@ class _Check:
         if moved.any():
             i, j = np.argwhere(moved)[0]
             raise CausalityError(
-                f"{self.name} looks ahead: row {labels[common[i]]}, column "
+                f"{self.name} {fault}: row {labels[common[i]]}, column "
                 f"{before.columns[j]!r} was {old[i, j]:.6g} and is {new[i, j]:.6g} {event}"
             )
 
@@ -303,8 +305,8 @@ def _check_model(
                 event = _event(way, f"X after and y from row {index[t]} on")
                 check.same(before, after, index, t, f"{event} ({asked})")
         again = forecast(X, y, n)
-        event = "when asked again: predict changes the fitted model"
-        check.same(before, again, index, n - 1, f"{event} ({asked})")
+        event = f"when asked again ({asked})"
+        check.same(before, again, index, n - 1, event, fault="changes when it predicts")
 
 
 def _forecast_output(forecast: Any, first: int) -> _Output:
@@ -336,17 +338,17 @@ def _rewrite(part: Any, start: int, way: str, rng: np.random.Generator) -> Any:
         return _slice(part, 0, start)
     if hasattr(part, "frame"):
         return dataclasses.replace(part, frame=_rewrite(part.frame, start, way, rng))
+    if not isinstance(part, pd.DataFrame | pd.Series):
+        array = np.asarray(part)
+        table = pd.DataFrame(array.reshape(len(array), -1))
+        return _rewrite(table, start, way, rng).to_numpy().reshape(array.shape)
     count = len(part) - start
     drawn = rng.integers(0, len(part), size=max(count, 0))
     noise = rng.standard_normal(max(count, 0))
     if isinstance(part, pd.DataFrame):
         columns = {c: _rewrite_column(part[c], start, drawn, noise, way) for c in part.columns}
         return pd.DataFrame(columns, index=part.index)
-    if isinstance(part, pd.Series):
-        return _rewrite_column(part, start, drawn, noise, way)
-    array = np.asarray(part)
-    table = pd.DataFrame(array.reshape(len(array), -1))
-    return _rewrite(table, start, way, rng).to_numpy().reshape(array.shape)
+    return _rewrite_column(part, start, drawn, noise, way)
 
 
 def _rewrite_column(

@@ -120,11 +120,11 @@ def make_dataset(
     n = len(rows)
     if burn is None:
         burn = _default_burn(frame.index)
-    needed = burn + horizon + 1
-    if n + 1 < needed:
+    needed = max(burn, 1) + horizon + 1
+    if len(frame) < needed:
         raise TooFewRowsError(
-            f"features need {needed} prices or more (burn {burn}, horizon {horizon}), got {n + 1}: "
-            "take a longer series or a smaller burn="
+            f"features need {needed} prices or more (burn {burn}, horizon {horizon}), "
+            f"got {len(frame)}: take a longer series or a smaller burn="
         )
 
     vol = Volatility(moves)
