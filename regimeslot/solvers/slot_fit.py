@@ -1,0 +1,165 @@
+"""The whole slot solver: many cheap starts, a few good ones refined, then the cooperative loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from regimeslot.errors import ConvergenceError
+from regimeslot.solvers.slot_design import Array, Design
+from regimeslot.solvers.slot_em import SlotState, multi_start_em, refine_em, responsibilities
+from regimeslot.solvers.slot_penalty import SlotPenalty
+from regimeslot.solvers.slot_polish import (
+    cooperative_loss,
+    hard_finish,
+    levenberg_marquardt,
+    scale_gate,
+    tied_gate,
+)
+
+__all__ = ["SolverSettings", "cold_start", "fit_slots", "mixture_likelihood", "pooled_state"]
+
+_EXACT = 1e-18  # a residual variance, relative to the targets', that is rounding alone
+
+
+@dataclass(frozen=True)
+class SolverSettings:
+    """Effort of the solver.
+
+    Attributes
+    ----------
+    n_starts, start_iterations, start_rows
+        batched EM starts, their length, and the rows they see
+    n_kept, kept_iterations
+        starts refined with a Newton gate on the same rows, and for how long
+    max_iter
+        EM iterations of the best one on all rows
+    polish_iterations
+        Levenberg-Marquardt steps on the cooperative loss
+    """
+
+    n_starts: int = 32
+    start_iterations: int = 40
+    start_rows: int = 3000
+    n_kept: int = 3
+    kept_iterations: int = 15
+    max_iter: int = 20
+    polish_iterations: int = 40
+
+
+def pooled_state(design: Design, n_slots: int, ridge: Array) -> SlotState:
+    """Every slot equal to the one regression on all rows; the gate is flat."""
+    W = design.ordinary(ridge)
+    variance = design.weights @ (design.Y - design.Z @ W.T) ** 2 / design.total
+    return SlotState(
+        np.tile(W, (n_slots, 1, 1)),
+        np.zeros((n_slots, W.shape[1])),
+        np.tile(np.maximum(variance, _EXACT), (n_slots, 1)),
+        iterations=1,
+    )
+
+
+def cold_start(
+    design: Design,
+    n_slots: int,
+    penalty: SlotPenalty,
+    settings: SolverSettings,
+    rng: np.random.Generator,
+) -> SlotState:
+    """The best of many starts, by the likelihood on the rows the starts were run on."""
+    sample = design
+    if len(design.Z) > settings.start_rows:
+        chosen = rng.permutation(len(design.Z))[: settings.start_rows]
+        sample = design.rows(np.sort(chosen))
+    share = penalty.scaled(sample.total / design.total)
+    candidates = multi_start_em(
+        sample,
+        n_slots,
+        n_starts=settings.n_starts,
+        iterations=settings.start_iterations,
+        ridge=share.ridge,
+        rng=rng,
+    )
+    refined = [
+        refine_em(
+            sample,
+            state,
+            iterations=settings.kept_iterations,
+            penalty=share,
+            shared_variance=True,
+        )
+        for state in candidates[: settings.n_kept]
+    ]
+    usable = [state for state in refined if np.isfinite(state.log_likelihood)]
+    if not usable:
+        raise ConvergenceError(
+            "expected at least one EM start with a finite likelihood, got none; "
+            "check X and y for extreme values, or raise n_starts"
+        )
+    return max(usable, key=lambda state: state.log_likelihood)
+
+
+def fit_slots(
+    design: Design,
+    n_slots: int,
+    penalty: SlotPenalty,
+    settings: SolverSettings,
+    *,
+    rng: np.random.Generator,
+    start: SlotState | None = None,
+) -> SlotState:
+    """Least cooperative loss: EM from many starts (or from ``start``), then the polishing steps.
+
+    Every polishing step is taken only where it lowers the penalised training error.
+    """
+    pooled = pooled_state(design, n_slots, penalty.ridge)
+    if n_slots == 1 or np.all(pooled.variance <= _EXACT):
+        return pooled
+    state = start or cold_start(design, n_slots, penalty, settings, rng)
+    state = refine_em(
+        design, state, iterations=settings.max_iter, penalty=penalty, shared_variance=True
+    )
+    scaled = scale_gate(design, state)
+    polished = levenberg_marquardt(design, scaled, penalty, iterations=settings.polish_iterations)
+    candidates = [state, scaled, polished, scale_gate(design, polished)]
+    if np.all(state.variance < 1e-3):
+        hard = hard_finish(design, state, penalty)
+        candidates += [hard, *tied_gate(design, hard)]
+    best = min(candidates, key=lambda c: cooperative_loss(design, c, penalty))
+    return _with_likelihood(design, best)
+
+
+def _with_likelihood(design: Design, state: SlotState) -> SlotState:
+    log_density = responsibilities(design, state)[1]
+    return replace(state, log_likelihood=float(design.weights @ log_density))
+
+
+def mixture_likelihood(
+    design: Design,
+    n_slots: int,
+    penalty: SlotPenalty,
+    settings: SolverSettings,
+    *,
+    rng: np.random.Generator,
+    start: SlotState | None = None,
+) -> SlotState:
+    """Greatest mixture likelihood, with a residual variance of its own for every slot."""
+    pooled = pooled_state(design, n_slots, penalty.ridge)
+    if n_slots == 1 or np.all(pooled.variance <= _EXACT):
+        return pooled
+    if start is None:
+        start = cold_start(design, n_slots, penalty, settings, rng)
+        start = refine_em(
+            design, start, iterations=settings.max_iter, penalty=penalty, shared_variance=True
+        )
+    return refine_em(
+        design,
+        start,
+        iterations=10 * settings.max_iter,
+        penalty=penalty,
+        shared_variance=False,
+        variance_floor=1e-12,
+        prior_rows=1.0,
+        tolerance=1e-8,
+    )
