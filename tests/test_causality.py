@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-
 from regimeslot.causality import assert_causal
 from regimeslot.errors import CausalityError, InvalidInputError
 
@@ -144,7 +143,7 @@ def test_price_holders_and_text_columns(prices):
 class Built:
     X: pd.DataFrame
     y: pd.Series
-    next_X: pd.DataFrame
+    next_X: pd.DataFrame  # noqa: N815
 
 
 def test_the_row_for_tomorrow_is_compared_with_the_row_it_becomes(prices):
@@ -221,6 +220,14 @@ class ScaledOnAll(Filter):
         return np.asarray((X - X.mean(axis=0)) / X.std(axis=0))
 
 
+class NextRow(Filter):
+    """Off by one: reads the next row of X."""
+
+    def scaled(self, X):
+        z = super().scaled(X)
+        return np.r_[z[1:], z[-1:]]
+
+
 class FrozenPeek(Filter):
     """Honest with y; without y it centres on all the rows ahead."""
 
@@ -263,6 +270,7 @@ def test_honest_models_pass(rows):
         (Smoothed, r"column 'scales\[0\]' .* \(with y\)"),
         (Filtered, r"column 'scales\[0\]' .* \(with y\)"),
         (ScaledOnAll, r"column 'locations\[0\]' .* \(with y\)"),
+        (NextRow, r"column 'locations\[0\]' .* \(with y\)"),
         (FrozenPeek, r"column 'locations\[0\]' .* \(without y\)"),
     ],
 )
@@ -275,7 +283,7 @@ def test_a_model_that_predicting_changes_is_caught(rows):
     with pytest.raises(CausalityError, match="Drifting looks ahead"):
         assert_causal(Drifting(), *rows)
     with pytest.raises(
-        CausalityError, match="Drifting changes when it predicts: row .* asked again"
+        CausalityError, match=r"Drifting changes when it predicts: row .* asked again"
     ):
         assert_causal(Drifting(), *rows, rows=[])
 

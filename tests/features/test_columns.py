@@ -1,5 +1,6 @@
 """Feature columns against explicit loops over truncated data, and their invariances."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,7 +8,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from regimeslot.features import OFFSET, RETURN, make_dataset
 from regimeslot.features.columns import Volatility, ewma, own_columns
 
@@ -52,7 +52,7 @@ def clip(value, bound=4.0):
 
 def slow_own(closes):
     """Every own column from the closes that are known, one number at a time."""
-    r = [math.log(b / a) for a, b in zip(closes[:-1], closes[1:], strict=True)]
+    r = [math.log(b / a) for a, b in itertools.pairwise(closes)]
     base, e21, floor = slow_vol(r, 11), slow_vol(r, 21), slow_floor(r)
     row = {OFFSET: math.log(base), RETURN: r[-1]}
     for h in (2, 5, 21, 63, 252):
@@ -75,7 +75,7 @@ def slow_own(closes):
 
 def slow_range(bars):
     closes = bars["Close"].tolist()
-    r = [math.log(b / a) for a, b in zip(closes[:-1], closes[1:], strict=True)]
+    r = [math.log(b / a) for a, b in itertools.pairwise(closes)]
     daily, location = [], 0.0
     for (o, h, low, c), move in zip(bars.iloc[1:].to_numpy().tolist(), r, strict=True):
         if h > low:
@@ -94,7 +94,7 @@ def slow_range(bars):
 
 
 def slow_market(closes):
-    r = [math.log(b / a) for a, b in zip(closes[:-1], closes[1:], strict=True)]
+    r = [math.log(b / a) for a, b in itertools.pairwise(closes)]
     return {
         "market_vol_2": math.log(slow_vol(r, 2) / slow_vol(r, 63)),
         "market_vol_5": math.log(slow_vol(r, 5) / slow_vol(r, 63)),
@@ -209,6 +209,13 @@ def test_a_pegged_price_gives_finite_bounded_features(run, jump, first):
     table = np.column_stack([columns[c] for c in FREE])[first:]
     assert np.isfinite(table).all()
     assert np.abs(table).max() < 25
+
+
+def test_the_drawdown_of_a_halted_stock_is_bounded():
+    r = np.r_[0.01 * np.random.default_rng(0).standard_normal(100), -2.0, np.zeros(140)]
+    drawdown = own_columns(Volatility(r))["drawdown_252"]
+    assert drawdown[100] < -1
+    assert drawdown[-1] == -8.0
 
 
 def test_rows_before_the_first_move_are_left_out():

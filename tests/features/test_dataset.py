@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from regimeslot.causality import assert_causal
 from regimeslot.errors import InvalidInputError, PriceError, TooFewRowsError
 from regimeslot.features import OFFSET, RETURN, Dataset, make_dataset, next_row
@@ -279,7 +278,7 @@ def test_gaps_and_order():
 def test_non_positive_and_unmoving_prices():
     close = prices()["Close"].copy()
     close.iloc[9] = -0.5
-    with pytest.raises(PriceError, match='-0.5 on 2010-01-15: use transform="diff"'):
+    with pytest.raises(PriceError, match=r'-0\.5 on 2010-01-15: use transform="diff"'):
         make_dataset(close)
     assert len(make_dataset(close, transform="diff")) == 67
     with pytest.raises(PriceError, match="never moves: all 300 values are 7"):
