@@ -35,7 +35,7 @@ def assert_causal(
     n_rows: int = 4,
     lag: int = 1,
     train_size: int | None = None,
-    delay: int = 0,
+    delay: int | None = None,
     rtol: float = 1e-8,
     atol: float = 1e-12,
     random_state: int | np.random.Generator | None = 0,
@@ -49,9 +49,10 @@ def assert_causal(
     stay as they were.
 
     *A model* (``fit`` and ``predict``; data are ``X, y`` or one ``Dataset``) is copied, fitted on
-    the first ``train_size`` rows, and forecasts the others. ``X`` after t and ``y`` from t on are
-    rewritten, and the forecasts up to row t must stay. Forecasts without ``y`` are checked in the
-    same way, and predicting must not change the model: asked again, it repeats its forecast.
+    the first ``train_size`` rows, and forecasts the others. ``X`` after t and ``y`` from t on (from
+    ``t - h + 1`` on, for targets of h steps) are rewritten, and the forecasts up to row t must
+    stay. Forecasts without ``y`` are checked in the same way, and predicting must not change the
+    model: asked again, it repeats its forecast.
 
     Parameters
     ----------
@@ -69,9 +70,9 @@ def assert_causal(
         ``X``, 0 for a quantity known at the close of its own day
     train_size : int, optional
         Models only; two thirds of the rows by default
-    delay : int
-        Models only: ``y`` of the last ``delay`` rows before t are not known either, as with
-        targets that cover ``delay + 1`` steps
+    delay : int, optional
+        Models only: ``y`` of the last ``delay`` rows before t are not known either, because their
+        targets cover ``delay + 1`` steps. By default the model's ``horizon - 1``, or 0
     rtol, atol : float
         A value has moved when it changes by more than ``atol + rtol * |value|``; both 0 asks for
         equal bits
@@ -105,6 +106,7 @@ def assert_causal(
     chosen = None if rows is None else [int(t) for t in rows]
     if hasattr(target, "fit") and hasattr(target, "predict") and not inspect.isclass(target):
         X, y = _model_data(data)
+        delay = getattr(target, "horizon", 1) - 1 if delay is None else delay
         _check_model(target, X, y, check, chosen, n_rows, train_size, delay, rng)
     elif callable(target):
         _check_feature(target, data, check, chosen, n_rows, lag, rng)
@@ -274,8 +276,9 @@ def _check_model(
         raise InvalidInputError(
             f"train_size must leave rows to fit and at least 2 to forecast, got {first} of {n}"
         )
+    start = first - delay  # the targets of the rows between are unfinished when first is forecast
     fitted = copy.deepcopy(model)
-    fitted.fit(_slice(X, 0, first - delay), _slice(y, 0, first - delay))
+    fitted.fit(_slice(X, 0, start), _slice(y, 0, start))
     index = _index(X)
     chosen = _draw(range(first, n - 1), n_rows, rng) if chosen is None else chosen
     for t in chosen:
@@ -287,10 +290,10 @@ def _check_model(
         asked = "with y" if with_y else "without y"
 
         def forecast(X: Any, y: Any, stop: int, with_y: bool = with_y) -> _Output:
-            rows = _slice(X, first, stop)
+            rows = _slice(X, start, stop)
             return _forecast_output(
-                fitted.predict(rows, _slice(y, first, stop)) if with_y else fitted.predict(rows),
-                first,
+                fitted.predict(rows, _slice(y, start, stop)) if with_y else fitted.predict(rows),
+                start,
             )
 
         before = forecast(X, y, n)
@@ -299,7 +302,7 @@ def _check_model(
                 stop = t + 1 if way == "cut off" else n
                 value = "noise" if way == "cut off" else way
                 X_new = _rewrite(X, t + 1, value, rng)
-                y_new = _rewrite(y, max(t - delay, first), value, rng)
+                y_new = _rewrite(y, t - delay, value, rng)
                 with _quiet():
                     after = forecast(X_new, y_new, stop)
                 event = _event(way, f"X after and y from row {index[t]} on")
@@ -336,7 +339,7 @@ def _rewrite(part: Any, start: int, way: str, rng: np.random.Generator) -> Any:
     """
     if way == "cut off":
         return _slice(part, 0, start)
-    if hasattr(part, "frame"):
+    if _holds_frame(part):
         return dataclasses.replace(part, frame=_rewrite(part.frame, start, way, rng))
     if not isinstance(part, pd.DataFrame | pd.Series):
         array = np.asarray(part)
@@ -371,8 +374,13 @@ def _rewrite_column(
     return pd.Series(new, index=column.index, name=column.name)
 
 
+def _holds_frame(part: Any) -> bool:
+    """Whether this is a ``Prices`` object; a frame's own column may be called "frame" too."""
+    return dataclasses.is_dataclass(part) and hasattr(part, "frame")
+
+
 def _index(part: Any) -> pd.Index:
-    part = getattr(part, "frame", part)
+    part = part.frame if _holds_frame(part) else part
     if isinstance(part, pd.DataFrame | pd.Series):
         return part.index
     return pd.RangeIndex(len(part))
@@ -381,7 +389,7 @@ def _index(part: Any) -> pd.Index:
 def _position(part: Any, index: pd.Index, t: int) -> int:
     """First row of ``part`` that belongs to row t of the first argument or later."""
     own = _index(part)
-    if isinstance(getattr(part, "frame", part), pd.DataFrame | pd.Series):
+    if _holds_frame(part) or isinstance(part, pd.DataFrame | pd.Series):
         return int(own.searchsorted(index[t]))
     if len(own) != len(index):
         raise InvalidInputError(
@@ -391,7 +399,7 @@ def _position(part: Any, index: pd.Index, t: int) -> int:
 
 
 def _slice(part: Any, start: int, stop: int) -> Any:
-    if hasattr(part, "frame"):
+    if _holds_frame(part):
         return dataclasses.replace(part, frame=part.frame.iloc[start:stop])
     if isinstance(part, pd.DataFrame | pd.Series):
         return part.iloc[start:stop]

@@ -270,7 +270,7 @@ def test_honest_models_pass(rows):
         (Smoothed, r"column 'scales\[0\]' .* \(with y\)"),
         (Filtered, r"column 'scales\[0\]' .* \(with y\)"),
         (ScaledOnAll, r"column 'locations\[0\]' .* \(with y\)"),
-        (NextRow, r"column 'locations\[0\]' .* \(with y\)"),
+        (NextRow, r"column 'locations\[0\]' .* become noise \(with y\)"),
         (FrozenPeek, r"column 'locations\[0\]' .* \(without y\)"),
     ],
 )
@@ -295,9 +295,15 @@ def test_unfinished_targets_may_not_be_used(rows):
         def weights(self, error):
             return np.r_[0.0, 0.0, super().weights(error)[:-2]]
 
+    class FiveDays(Filter):
+        horizon = 5
+
     assert_causal(Delayed(), X, y, delay=2)
+    assert_causal(Delayed(), X, y, delay=2, train_size=50, rows=[50])
     with pytest.raises(CausalityError):
-        assert_causal(Filter(), X, y, delay=1)
+        assert_causal(Delayed(), X, y, delay=3)
+    with pytest.raises(CausalityError):
+        assert_causal(FiveDays(), X, y)
 
 
 def test_point_forecasters_without_y(rows):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -129,7 +129,7 @@ def make_dataset(
 
     vol = Volatility(moves)
     columns: Columns = {OFFSET: vol.log(11), RETURN: values}
-    notes = list(getattr(prices, "notes", ()))
+    notes = [] if isinstance(prices, pd.DataFrame) else list(getattr(prices, "notes", ()))
     if "own" in groups:
         columns |= own_columns(vol)
     if "lags" in groups:
@@ -150,18 +150,17 @@ def make_dataset(
     last = n - horizon + 1
     if last <= first:
         raise TooFewRowsError(
-            f"the features of {frame.index[0]} .. are defined from return {first} on, and only "
-            f"{max(last, 0)} returns have a whole target: take a longer series"
+            f"the features are defined from return {first} on, but only the first {max(last, 0)} "
+            "returns have a whole target: take a longer series"
         )
     target = _target(values, transform, horizon)
     index = rows[first:last]
-    label = name or getattr(prices, "ticker", None) or getattr(prices, "name", None) or "series"
     return Dataset(
         X=pd.DataFrame(known[first - 1 : last - 1], index=index, columns=list(columns)),
         y=pd.Series(target[first:last], index=index, name="y"),
         horizon=horizon,
         transform=transform,
-        name=str(label),
+        name=name or _name_of(prices),
         returns=pd.Series(values[first:last], index=index, name="return"),
         notes=tuple(notes),
         next_X=pd.DataFrame(known[-1:], index=_next_index(rows, next_date), columns=list(columns)),
@@ -187,10 +186,7 @@ def next_row(prices: Any, **options: Any) -> pd.DataFrame:
     >>> float(next_row(closes, burn=10).loc[30, "last_return"].round(6))
     -0.009364
     """
-    next_x = make_dataset(prices, **options).next_X
-    if next_x is None:
-        raise TooFewRowsError("the series ends before its features begin")
-    return next_x
+    return cast(pd.DataFrame, make_dataset(prices, **options).next_X)
 
 
 def _check_horizon(horizon: int, burn: int | None) -> None:
@@ -203,7 +199,8 @@ def _check_horizon(horizon: int, burn: int | None) -> None:
 
 def _as_frame(prices: Any, label: str) -> pd.DataFrame:
     """Frame with a checked index and a finite Close, from whatever holds prices."""
-    source = getattr(prices, "frame", prices)
+    plain = isinstance(prices, pd.Series | pd.DataFrame)  # whose columns may be called "frame"
+    source = prices if plain else getattr(prices, "frame", prices)
     if isinstance(source, pd.Series):
         source = source.to_frame("Close")
     if not isinstance(source, pd.DataFrame) or "Close" not in source.columns:
@@ -220,7 +217,12 @@ def _as_frame(prices: Any, label: str) -> pd.DataFrame:
             f"{label} must be ordered by date without repeats: use sort_index() and drop "
             "duplicated dates"
         )
-    close = source["Close"].to_numpy(dtype=float)
+    if source["Close"].ndim > 1:
+        raise InvalidInputError(f"{label} must have one Close column: pick one series first")
+    try:
+        close = source["Close"].to_numpy(dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{label} must hold numbers: {error}") from error
     bad = ~np.isfinite(close)
     if bad.any():
         raise PriceError(
@@ -228,6 +230,13 @@ def _as_frame(prices: Any, label: str) -> pd.DataFrame:
             f"({int(bad.sum())} of {len(close)} rows): drop those rows first"
         )
     return source
+
+
+def _name_of(prices: Any) -> str:
+    if isinstance(prices, pd.DataFrame):
+        return "series"
+    label = prices.name if isinstance(prices, pd.Series) else getattr(prices, "ticker", None)
+    return "series" if label is None else str(label)
 
 
 def _feature_groups(
@@ -253,7 +262,7 @@ def _unknown(label: str, given: object, known: Sequence[str]) -> str:
 
 
 def _transformed(
-    close: pd.Series, transform: str
+    close: pd.Series, transform: str, label: str = "prices"
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """One-step transformed values, and the moves whose volatility scales them, from row 1 on."""
     level = close.to_numpy(dtype=float)
@@ -262,8 +271,9 @@ def _transformed(
         if not positive.all():
             worst = int(np.argmin(positive))
             raise PriceError(
-                f"log-returns need positive prices, got {level[worst]} on "
-                f'{_day(close.index[worst])}: use transform="diff" or "level" for this series'
+                f"log-returns of {label} need positive values, got {level[worst]} on "
+                f'{_day(close.index[worst])}: only prices have log-returns, use transform="diff" '
+                'or "level" for other series'
             )
         moves = np.log(level[1:] / level[:-1])
         values = moves
@@ -271,12 +281,14 @@ def _transformed(
         moves = np.diff(level)
         values = moves if transform == "diff" else level[1:]
     if len(moves) and not moves.any():
-        raise PriceError(f"the series never moves: all {len(level)} values are {level[0]}")
+        raise PriceError(f"{label} never move: all {len(level)} values are {level[0]}")
     return values, moves
 
 
 def _default_burn(index: pd.Index) -> int:
     """A year of rows, at least 12, from the spacing of the first rows."""
+    if isinstance(index, pd.PeriodIndex):
+        index = index[: _SPACINGS_READ + 1].to_timestamp()
     if not isinstance(index, pd.DatetimeIndex):
         return 252
     spacing = index[: _SPACINGS_READ + 1].to_series().diff().median()
@@ -308,17 +320,26 @@ def _flat_bar_notes(usable: NDArray[np.bool_]) -> list[str]:
 
 def _market_on(other: pd.DataFrame, rows: pd.Index) -> Columns:
     """Market columns as known on the closes of ``rows``: the newest value not after each."""
-    if isinstance(other.index, pd.DatetimeIndex) != isinstance(rows, pd.DatetimeIndex):
-        raise InvalidInputError("market must have the same kind of index as prices (dates or not)")
-    _, moves = _transformed(other["Close"], "log-return")
+    if _kind_of_index(other.index) != _kind_of_index(rows):
+        raise InvalidInputError(
+            "market must have the same kind of index as prices, got "
+            f"{_kind_of_index(other.index)} beside {_kind_of_index(rows)}"
+        )
+    _, moves = _transformed(other["Close"], "log-return", "market")
     columns = market_columns(Volatility(moves))
     newest = other.index[1:].searchsorted(rows, side="right") - 1
     if not (newest >= 0).any():
         raise InvalidInputError(
-            f"market begins on {_day(other.index[0])}, after the last price "
-            f"({_day(rows[-1])}): the two series must overlap"
+            f"market has no return by the last price ({_day(rows[-1])}): "
+            "the two series must overlap"
         )
     return {key: np.where(newest >= 0, column[newest], np.nan) for key, column in columns.items()}
+
+
+def _kind_of_index(index: pd.Index) -> str:
+    if isinstance(index, pd.DatetimeIndex):
+        return f"dates in {index.tz}" if index.tz is not None else "dates without time zone"
+    return type(index).__name__ if isinstance(index, pd.PeriodIndex) else "positions"
 
 
 def _stale_market_notes(market: pd.Index, rows: pd.Index) -> list[str]:
@@ -345,6 +366,8 @@ def _target(values: NDArray[np.float64], transform: str, horizon: int) -> NDArra
 
 
 def _next_index(rows: pd.Index, next_date: Hashable | None) -> pd.Index:
+    if next_date is None and isinstance(rows, pd.PeriodIndex):
+        return rows[-1:] + 1
     if next_date is None:
         integer = pd.api.types.is_integer_dtype(rows.dtype)
         return pd.Index([int(rows[-1]) + 1 if integer else len(rows)])

@@ -243,6 +243,8 @@ def test_dataset_refuses_parts_that_do_not_fit(changes, message):
         ({"next_date": "2010-05-01"}, "next_date must lie after the last price"),
         ({"market": pd.Series([1.0, 2.0, 3.0])}, "same kind of index"),
         ({"market": prices()["Close"].set_axis(pd.bdate_range("2040", periods=320))}, "overlap"),
+        ({"market": prices().iloc[:1]}, "market has no return by the last price"),
+        ({"market": prices().tz_localize("UTC")}, "dates in UTC beside dates without time zone"),
     ],
 )
 def test_wrong_options(options, message):
@@ -259,6 +261,32 @@ def test_range_needs_bars():
 def test_wrong_holder(bad):
     with pytest.raises(InvalidInputError, match="must be Prices, a Series, or a DataFrame with a"):
         make_dataset(bad)
+
+
+def test_one_column_of_numbers_is_asked_for():
+    frame = prices()
+    with pytest.raises(InvalidInputError, match="prices must have one Close column"):
+        make_dataset(pd.concat([frame, frame], axis=1))
+    with pytest.raises(InvalidInputError, match="prices must hold numbers: could not convert"):
+        make_dataset(frame["Close"].map(lambda value: f"{value} USD"))
+    negative = frame["Close"] - 60
+    with pytest.raises(PriceError, match="log-returns of market need positive values"):
+        make_dataset(frame, market=negative)
+
+
+def test_columns_with_the_names_of_attributes_do_no_harm():
+    frame = prices().assign(frame=1.0, ticker="x", notes="y", name="z")
+    data = make_dataset(frame)
+    assert (data.name, data.notes) == ("series", ())
+    pd.testing.assert_frame_equal(data.X, make_dataset(prices()).X)
+    assert_causal(make_dataset, frame)
+
+
+def test_periods_serve_as_an_index():
+    quarterly = prices(80)["Close"].set_axis(pd.period_range("2000Q1", periods=80, freq="Q"))
+    data = make_dataset(quarterly)
+    assert data.skipped == 12
+    assert data.next_X.index.equals(pd.period_range("2020Q1", periods=1, freq="Q"))
 
 
 def test_gaps_and_order():
@@ -278,10 +306,10 @@ def test_gaps_and_order():
 def test_non_positive_and_unmoving_prices():
     close = prices()["Close"].copy()
     close.iloc[9] = -0.5
-    with pytest.raises(PriceError, match=r'-0\.5 on 2010-01-15: use transform="diff"'):
+    with pytest.raises(PriceError, match=r'-0\.5 on 2010-01-15: .* use transform="diff"'):
         make_dataset(close)
     assert len(make_dataset(close, transform="diff")) == 67
-    with pytest.raises(PriceError, match="never moves: all 300 values are 7"):
+    with pytest.raises(PriceError, match="prices never move: all 300 values are 7"):
         make_dataset(pd.Series(np.full(300, 7.0)))
 
 
