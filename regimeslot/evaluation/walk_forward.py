@@ -1,0 +1,262 @@
+"""Walk-forward: fit, forecast until the next refit, move on; every model on the same rows."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regimeslot.errors import InvalidInputError, RegimeslotError
+from regimeslot.evaluation.comparison import diebold_mariano
+from regimeslot.evaluation.scores import score_table
+from regimeslot.features import Dataset
+from regimeslot.forecast import MixtureForecast
+from regimeslot.models.base import Forecaster
+from regimeslot.models.catalogue import Setting, make_forecaster
+from regimeslot.models.pool import Pool
+from regimeslot.windows import Fold, walk_forward_folds
+
+__all__ = ["REFERENCES", "Study", "walk_forward"]
+
+Progress = Callable[[int, int, str], None]
+
+# Models that every other is compared with, where they are part of the study.
+REFERENCES = ("linear", "markov", "gjr-garch", "egarch-skewt", "slots-single", "slots-static")
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Forecasts of several models on the same rows, each made before its row.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        The rows and their targets.
+    folds : tuple of Fold
+        Training and test rows of every refit.
+    forecasts : dict of MixtureForecast
+        By model name; row i of each belongs to row ``rows[i]`` of the dataset.
+    seconds : dict of float
+        CPU seconds of each model's fits and forecasts; a pool's are its members'.
+    failures : dict of str
+        Models that could not be run, and why.
+    settings : dict
+        What reproduces the study.
+    """
+
+    dataset: Dataset
+    folds: tuple[Fold, ...]
+    forecasts: dict[str, MixtureForecast]
+    seconds: dict[str, float]
+    failures: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> slice:
+        """Rows of the dataset that were forecast."""
+        return slice(self.folds[0].test.start, self.folds[-1].test.stop)
+
+    @property
+    def y(self) -> pd.Series:
+        """Realised targets of the forecast rows."""
+        return self.dataset.y.iloc[self.rows]
+
+    def between(self, start: object = None, end: object = None) -> Study:
+        """The same study on the forecast rows from ``start`` to ``end`` (labels, both included)."""
+        index = self.y.index
+        left, right = index.slice_indexer(start, end).start, index.slice_indexer(start, end).stop
+        if left >= right:
+            raise InvalidInputError(
+                f"no forecast rows between {start} and {end}: "
+                f"they run from {index[0]} to {index[-1]}"
+            )
+        first = self.rows.start
+        folds = tuple(
+            Fold(f.train, slice(max(f.test.start, first + left), min(f.test.stop, first + right)))
+            for f in self.folds
+            if f.test.stop > first + left and f.test.start < first + right
+        )
+        forecasts = {n: f[slice(left, right)] for n, f in self.forecasts.items()}
+        return replace(self, folds=folds, forecasts=forecasts)
+
+    def log_scores(self) -> pd.DataFrame:
+        """Log score of every row and model, in nats."""
+        y = self.y.to_numpy()
+        return pd.DataFrame(
+            {name: f.logpdf(y) for name, f in self.forecasts.items()}, index=self.y.index
+        )
+
+    def expanding_mean(self) -> np.ndarray:
+        """Mean of the targets known before each forecast row: the benchmark of R2."""
+        y = self.dataset.y.to_numpy()
+        rows = np.arange(self.rows.start, self.rows.stop)
+        known = rows - self.dataset.delay
+        return np.asarray(np.append(0.0, np.cumsum(y))[known] / known)
+
+    def scores(self) -> pd.DataFrame:
+        """Scores of every model: log_score, crps, r2_oos, qlike, var_1_hit, var_5_hit, seconds."""
+        table = score_table(
+            self.forecasts, self.y.to_numpy(), self.expanding_mean(), seconds=self.seconds
+        )
+        return table
+
+    def compare(self, against: Sequence[str] | None = None) -> pd.DataFrame:
+        """Diebold-Mariano comparison of log scores: gain of each model over each reference.
+
+        Columns: model, against, log_score_gain (nats a row, positive is better), t, p (two-sided,
+        Newey-West with at least horizon - 1 lags).
+        """
+        scores = self.log_scores()
+        wanted = [name for name in (against or REFERENCES) if name in scores]
+        rows = []
+        for reference in wanted:
+            for name in scores:
+                if name == reference:
+                    continue
+                test = diebold_mariano(
+                    -scores[reference].to_numpy(),
+                    -scores[name].to_numpy(),
+                    horizon=self.dataset.horizon,
+                )
+                rows.append((name, reference, test.mean_difference, test.t, test.p))
+        return pd.DataFrame(rows, columns=["model", "against", "log_score_gain", "t", "p"])
+
+
+def walk_forward(
+    models: Sequence[str] | Mapping[str, Forecaster],
+    dataset: Dataset,
+    *,
+    train_size: int = 2500,
+    refit_every: int = 252,
+    expanding: bool = True,
+    random_state: int | None = 0,
+    progress: Progress | None = None,
+) -> Study:
+    """Forecast every row after the first ``train_size`` returns, each by a fit on rows before it.
+
+    Refits start from the solution before. With horizon h the last h - 1 rows before a test row
+    are purged from training, because their targets are not finished.
+
+    Parameters
+    ----------
+    models : sequence of str, or mapping of str to Forecaster
+        Names of the catalogue, or models of your own by name (they are cloned, not changed).
+    dataset : Dataset
+        From :func:`regimeslot.make_dataset`.
+    train_size : int
+        Returns of the series before the first forecast, counted from its beginning.
+    refit_every : int
+        Rows between refits; 252 is a year of trading days.
+    expanding : bool
+        Fit on everything so far, or on the last ``train_size`` rows only.
+    random_state : int, optional
+        Seed of the catalogue's models.
+    progress : callable, optional
+        Called with (steps done, steps in all, what is under way).
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    TooFewRowsError
+        If no row is left to forecast.
+    RegimeslotError
+        If every model failed.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from regimeslot.features import make_dataset
+    >>> steps = 0.01 * np.random.default_rng(0).standard_normal(700)
+    >>> dates = pd.bdate_range("2020-01-01", periods=700)
+    >>> data = make_dataset(pd.Series(np.exp(np.cumsum(steps)), index=dates))
+    >>> study = walk_forward(["mean", "linear"], data, train_size=500, refit_every=100)
+    >>> list(study.scores().index)
+    ['mean', 'linear']
+    """
+    setting = Setting(dataset.horizon, dataset.transform, random_state)
+    if not isinstance(models, Mapping):
+        models = {name: make_forecaster(name, setting) for name in models}
+    if not models:
+        raise InvalidInputError("walk_forward needs at least one model")
+    folds = walk_forward_folds(
+        len(dataset),
+        train_size=dataset.rows_before(train_size),
+        refit_every=refit_every,
+        expanding=expanding,
+        purge=dataset.delay,
+    )
+    forecasts: dict[str, MixtureForecast] = {}
+    seconds: dict[str, float] = {}
+    failures: dict[str, str] = {}
+    # A pool whose members are in the study combines their forecasts: nothing is fitted twice.
+    shared = [name for name, m in models.items() if isinstance(m, Pool) and _shares(m, models)]
+    order = [name for name in models if name not in shared]
+    total, done = len(order) * len(folds), 0
+    for name in order:
+        for module in models[name].requires:
+            importlib.import_module(module)
+        began = time.process_time()
+        model = models[name].clone(warm_start=True)
+        parts = []
+        try:
+            for fold in folds:
+                if progress is not None:
+                    progress(done, total, name)
+                parts.append(_forecast_fold(model, dataset, fold))
+                done += 1
+        except RegimeslotError as error:
+            failures[name] = str(error)
+            done = (order.index(name) + 1) * len(folds)
+            continue
+        forecasts[name] = MixtureForecast.concat(parts)
+        seconds[name] = time.process_time() - began
+    for name in shared:
+        pool = models[name]
+        assert isinstance(pool, Pool)  # so chosen above
+        lost = [member for member in pool.members if member in failures]
+        if lost:
+            failures[name] = f"its member(s) {', '.join(lost)} failed"
+            continue
+        forecasts[name] = pool.combine(forecasts)
+        seconds[name] = sum(seconds[member] for member in pool.members)
+    if progress is not None:
+        progress(total, total, "done")
+    if not forecasts:
+        raise RegimeslotError(f"every model failed; the first: {next(iter(failures.values()))}")
+    return Study(
+        dataset,
+        folds,
+        {name: forecasts[name] for name in models if name in forecasts},
+        {name: seconds[name] for name in models if name in forecasts},
+        failures,
+        {
+            "train_size": train_size,
+            "refit_every": refit_every,
+            "expanding": expanding,
+            "random_state": random_state,
+            "models": {name: repr(model) for name, model in models.items()},
+        },
+    )
+
+
+def _shares(pool: Pool, models: Mapping[str, Forecaster]) -> bool:
+    return all(
+        name in models and repr(models[name]) == repr(member)
+        for name, member in pool.members.items()
+    )
+
+
+def _forecast_fold(model: Forecaster, dataset: Dataset, fold: Fold) -> MixtureForecast:
+    """Fit on the training rows, then forecast the test rows; purged rows only move the state."""
+    model.fit(dataset.X.iloc[fold.train], dataset.y.iloc[fold.train])
+    rows = slice(fold.train.stop, fold.test.stop)
+    forecast = model.predict(dataset.X.iloc[rows], dataset.y.iloc[rows])
+    return forecast[slice(fold.test.start - fold.train.stop, None)]

@@ -1,0 +1,1 @@
+"""Pure numerics: optimisers that know no model."""
