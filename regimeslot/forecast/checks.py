@@ -74,7 +74,7 @@ def _check_values(weights: Array, locations: Array, scales: Array, dof: Array, s
         if not good.all():
             row, component = np.argwhere(~good)[0]
             raise InvalidInputError(
-                f"{name} must {rule}, got {array[row, component]!r} "
+                f"{name} must {rule}, got {float(array[row, component])!r} "
                 f"in row {row}, component {component}"
             )
     total = weights.sum(axis=1)
@@ -82,7 +82,7 @@ def _check_values(weights: Array, locations: Array, scales: Array, dof: Array, s
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InvalidInputError(
-            f"weights must sum to 1 in each row, got {total[row]!r} in row {row}"
+            f"weights must sum to 1 in each row, got {float(total[row])!r} in row {row}"
         )
 
 

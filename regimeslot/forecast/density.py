@@ -15,6 +15,7 @@ __all__ = [
     "half_mean",
     "log_constant",
     "log_density",
+    "log_kernel",
     "lower_tail",
     "lower_tail_mean",
     "quantile",
@@ -31,7 +32,8 @@ _FAR = 1e100  # beyond this u * u may overflow; the power law of the tail is exa
 
 def standardise(y: Array, location: Array, scale: Array, skew: Array) -> tuple[Array, Array]:
     """``u = |z| / b`` and the stretch ``b`` of the side on which ``y`` lies, signed like z."""
-    z = (y - location) / scale
+    with np.errstate(over="ignore"):
+        z = (y - location) / scale
     stretch = np.where(z < 0, 1.0 - skew, 1.0 + skew)
     return z / stretch, stretch
 
@@ -52,11 +54,12 @@ def _log1p_square(r: Array) -> Array:
     return np.where(far, 2.0 * np.log(np.where(far, np.abs(r), 1.0)), np.log1p(near * near))
 
 
-def _log_kernel(u: Array, dof: Array, power: float) -> Array:
+def log_kernel(u: Array, dof: Array, power: float) -> Array:
     """``-(nu + power) / 2 log(1 + u^2 / nu)``, or its limit ``-u^2 / 2``."""
     finite = np.isfinite(dof)
     nu = np.where(finite, dof, 1.0)
-    student = -0.5 * (nu + power) * _log1p_square(u / np.sqrt(nu))
+    with np.errstate(over="ignore"):
+        student = -0.5 * (nu + power) * _log1p_square(u / np.sqrt(nu))
     if finite.all():
         return student
     with np.errstate(over="ignore"):
@@ -66,7 +69,7 @@ def _log_kernel(u: Array, dof: Array, power: float) -> Array:
 def log_density(y: Array, location: Array, scale: Array, dof: Array, skew: Array) -> Array:
     """Log density of each component."""
     u, _ = standardise(y, location, scale, skew)
-    return log_constant(dof) + _log_kernel(u, dof, 1.0) - np.log(scale)
+    return log_constant(dof) + log_kernel(u, dof, 1.0) - np.log(scale)
 
 
 def _far_tail(u: Array, dof: Array) -> Array:
@@ -139,7 +142,7 @@ def half_mean(u: Array, dof: Array) -> Array:
     nu = np.where(finite, dof, 2.0)
     with np.errstate(divide="ignore"):
         factor = np.where(finite, nu / (nu - 1.0), 1.0)
-    return factor * np.exp(log_constant(dof) + _log_kernel(u, dof, -1.0))
+    return factor * np.exp(log_constant(dof) + log_kernel(u, dof, -1.0))
 
 
 def lower_tail_mean(y: Array, location: Array, scale: Array, dof: Array, skew: Array) -> Array:

@@ -72,7 +72,7 @@ class MixtureForecast:
     >>> calm_or_crisis.value_at_risk(0.01).round(4)
     array([0.0336])
     >>> calm_or_crisis.probability_of_loss().round(3)
-    array([0.453])
+    array([0.454])
     """
 
     weights: Array
@@ -408,9 +408,10 @@ class MixtureForecast:
         return cls._of(*from_frame(frame))
 
     def _component_means(self) -> Array:
-        nu = np.where(self.dof > 1.0, self.dof, np.nan)
-        top = density.half_mean(np.zeros(nu.shape), nu)
-        return self.locations + 4.0 * self.skew * self.scales * top
+        exists = self.dof > 1.0
+        top = density.half_mean(np.zeros(self.dof.shape), np.where(exists, self.dof, 2.0))
+        means = self.locations + 4.0 * self.skew * self.scales * top
+        return np.where(exists, means, np.nan)
 
     def _parts(self) -> tuple[Array, Array, Array, Array]:
         """Component parameters as (n, 1, K), to meet points (n, m, 1)."""

@@ -11,7 +11,7 @@ __all__ = ["mixture_quantile"]
 
 Array = NDArray[np.float64]
 
-_TOLERANCE = 1e-12  # of the tail probability, relative
+_TOLERANCE = 1e-8  # of the tail probability, relative, before the last step squares it
 _NEWTON_ONLY = 12  # iterations before every other one halves the bracket
 _MAX_ITERATIONS = 400  # the halving alone needs at most 64 of float spacing and 64 of midpoints
 
@@ -73,7 +73,6 @@ def mixture_quantile(p: Array, weights: Array, parts: tuple[Array, ...]) -> Arra
     low, high, x = _bracket(p, weights, parts)
     upper = p > 0.5
     target = np.where(upper, 1.0 - p, p)
-    result = x.copy()
     active = np.arange(p.size)
     for iteration in range(_MAX_ITERATIONS):
         if active.size == 0:
@@ -92,16 +91,15 @@ def mixture_quantile(p: Array, weights: Array, parts: tuple[Array, ...]) -> Arra
         low[active] = np.where(beyond, low[active], point)
         high[active] = np.where(beyond, point, high[active])
         left_end, right_end = low[active], high[active]
-        narrow = right_end - left_end <= 4.0 * np.spacing(np.abs(point))
+        with np.errstate(over="ignore"):
+            narrow = right_end - left_end <= 4.0 * np.spacing(np.abs(point))
         done = (np.abs(gap) <= _TOLERANCE) | narrow
-        result[active[done]] = point[done]
 
         inside = (proposal > left_end) & (proposal < right_end)
         middle = 0.5 * left_end + 0.5 * right_end
         proposal = np.where(inside, proposal, middle)
         if iteration >= _NEWTON_ONLY and iteration % 2:
-            proposal = _float_midpoint(left_end, right_end)
-        x[active] = proposal
+            proposal = np.where(done, proposal, _float_midpoint(left_end, right_end))
+        x[active] = np.where(done & ~inside, point, proposal)
         active = active[~done]
-    result[active] = x[active]
-    return result
+    return x
