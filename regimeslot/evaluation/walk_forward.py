@@ -43,6 +43,8 @@ class Study:
         By model name; row i of each belongs to row ``rows[i]`` of the dataset.
     seconds : dict of float
         CPU seconds of each model's fits and forecasts; a pool's are its members'.
+    models : dict of Forecaster
+        As fitted at the last refit.
     failures : dict of str
         Models that could not be run, and why.
     settings : dict
@@ -53,6 +55,7 @@ class Study:
     folds: tuple[Fold, ...]
     forecasts: dict[str, MixtureForecast]
     seconds: dict[str, float]
+    models: dict[str, Forecaster] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -195,6 +198,7 @@ def walk_forward(
     )
     forecasts: dict[str, MixtureForecast] = {}
     seconds: dict[str, float] = {}
+    fitted: dict[str, Forecaster] = {}
     failures: dict[str, str] = {}
     # A pool whose members are in the study combines their forecasts: nothing is fitted twice.
     shared = [name for name, m in models.items() if isinstance(m, Pool) and _shares(m, models)]
@@ -216,6 +220,7 @@ def walk_forward(
             failures[name] = str(error)
             done = (order.index(name) + 1) * len(folds)
             continue
+        fitted[name] = model
         forecasts[name] = MixtureForecast.concat(parts)
         seconds[name] = time.process_time() - began
     for name in shared:
@@ -226,6 +231,9 @@ def walk_forward(
             failures[name] = f"its member(s) {', '.join(lost)} failed"
             continue
         forecasts[name] = pool.combine(forecasts)
+        fitted[name] = pool.clone(warm_start=True).set_state(
+            {"members_": {member: fitted[member] for member in pool.members}}
+        )
         seconds[name] = sum(seconds[member] for member in pool.members)
     if progress is not None:
         progress(total, total, "done")
@@ -236,6 +244,7 @@ def walk_forward(
         folds,
         {name: forecasts[name] for name in models if name in forecasts},
         {name: seconds[name] for name in models if name in forecasts},
+        {name: fitted[name] for name in models if name in forecasts},
         failures,
         {
             "train_size": train_size,

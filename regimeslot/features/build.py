@@ -163,6 +163,9 @@ def make_dataset(
         name=name or _name_of(prices),
         returns=pd.Series(values[first:last], index=index, name="return"),
         notes=tuple(notes),
+        unfinished_X=pd.DataFrame(known[last - 1 : -1], index=rows[last:], columns=list(columns))
+        if horizon > 1
+        else None,
         next_X=pd.DataFrame(known[-1:], index=_next_index(rows, next_date), columns=list(columns)),
         skipped=first,
     )

@@ -40,6 +40,8 @@ class Dataset:
         the horizon is 1
     notes : tuple of str
         What a reader of the results should know about the data
+    unfinished_X : DataFrame (h - 1, d) or None
+        Rows after the last one whose targets are not whole yet; a model's state runs over them
     next_X : DataFrame (1, d) or None
         The row for the session after the last price: what tomorrow's forecast is made from
     skipped : int
@@ -69,7 +71,8 @@ class Dataset:
     name: str = "series"
     returns: pd.Series = None  # type: ignore[assignment]  # None stands for y, see __post_init__
     notes: tuple[str, ...] = ()
-    next_X: pd.DataFrame | None = None  # noqa: N815 - X is what everyone calls it
+    unfinished_X: pd.DataFrame | None = None  # noqa: N815 - X is what everyone calls it
+    next_X: pd.DataFrame | None = None  # noqa: N815
     skipped: int = 0
 
     def __post_init__(self) -> None:
@@ -136,17 +139,20 @@ class Dataset:
             )
         start, stop, _ = rows.indices(len(self))
         stop = max(start, stop)
-        following = stop + self.delay
-        if stop == len(self):
-            next_row = self.next_X
-        else:
-            next_row = self.X.iloc[following : following + 1] if following < len(self) else None
+        pieces, missing = [], self.delay + 1  # the rows that follow, from where they stand
+        for part in (self.X.iloc[stop:], self.unfinished_X, self.next_X):
+            if part is not None and missing and len(part):
+                pieces.append(part.iloc[:missing])
+                missing -= len(pieces[-1])
+        known = missing == 0
+        unfinished = [*pieces[:-1], pieces[-1].iloc[:-1]] if known and self.delay else []
         return replace(
             self,
             X=self.X.iloc[start:stop],
             y=self.y.iloc[start:stop],
             returns=self.returns.iloc[start:stop],
-            next_X=next_row,
+            unfinished_X=pd.concat([p for p in unfinished if len(p)]) if unfinished else None,
+            next_X=pieces[-1].iloc[-1:] if known else None,
             skipped=self.skipped + start,
         )
 

@@ -28,7 +28,7 @@ __all__ = ["SlotForecaster"]
 
 Array = NDArray[np.float64]
 
-_FEATURE_LIMIT = 5.0  # standardised features are clipped here: one wild day must not decide a fit
+FEATURE_LIMIT = 5.0  # standardised features are clipped here: one wild day must not decide a fit
 _MIN_ROWS = 30
 _ROLES = ("location", "scale", "gate")
 
@@ -256,7 +256,7 @@ class SlotForecaster(Forecaster):
             design = np.ascontiguousarray(values[order][:, where].T)
             design -= self.feature_mean_[where, None]
             design /= self.feature_std_[where, None]
-            designs[names] = np.clip(design, -_FEATURE_LIMIT, _FEATURE_LIMIT, out=design)
+            designs[names] = np.clip(design, -FEATURE_LIMIT, FEATURE_LIMIT, out=design)
         return Rows(
             (target[order] - self.center_) / self.spread_,
             offset[order],

@@ -176,7 +176,12 @@ def test_slices_keep_parts_together():
     assert part.returns.equals(data.returns.iloc[5:9])
     pd.testing.assert_frame_equal(part.next_X, data.X.iloc[9:10])
     pd.testing.assert_frame_equal(data[5:].next_X, data.next_X)
-    assert make_dataset(prices(), horizon=4).cut(len(data) - 3 - 1).next_X is None
+    weekly = make_dataset(prices(), horizon=4)
+    shorter = weekly.cut(len(weekly) - 1)  # its next row is one whose target is not whole
+    pd.testing.assert_frame_equal(shorter.next_X, weekly.unfinished_X.iloc[-1:])
+    pd.testing.assert_frame_equal(
+        shorter.unfinished_X, pd.concat([weekly.X.iloc[-1:], weekly.unfinished_X.iloc[:2]])
+    )
     assert len(data[9:5]) == 0
     with pytest.raises(InvalidInputError, match="slice without step"):
         data[::2]

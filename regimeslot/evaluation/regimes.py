@@ -1,0 +1,137 @@
+"""Regimes of a slot model: their probabilities out of sample, durations, outlook, and names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regimeslot.evaluation.walk_forward import Study
+from regimeslot.features import Dataset
+from regimeslot.forecast import MixtureForecast
+from regimeslot.models.base import Forecaster
+from regimeslot.models.slot_forecaster import SlotForecaster
+from regimeslot.models.slot_view import (
+    coefficients,
+    degrees_of_freedom,
+    regime_names,
+    slot_transition,
+)
+
+__all__ = ["RegimeView"]
+
+
+@dataclass(frozen=True, eq=False)
+class RegimeView:
+    """Regimes of one slot model of a study.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    forecast : MixtureForecast, the model's walk-forward forecasts
+    model : SlotForecaster, its final fit
+    y : Series, realised targets of the forecast rows
+    """
+
+    dataset: Dataset
+    forecast: MixtureForecast
+    model: SlotForecaster
+    y: pd.Series
+
+    @classmethod
+    def of(cls, study: Study, model: Forecaster, name: str) -> RegimeView | None:
+        """View of a model of a study; None where it has no regimes."""
+        if not isinstance(model, SlotForecaster) or model.n_slots < 2:
+            return None
+        return cls(study.dataset, study.forecasts[name], model, study.y)
+
+    @property
+    def names(self) -> list[str]:
+        """Words from calm to wild, with the typical size of a day in each."""
+        unit = "a day" if self.dataset.transform == "log-return" else "a step"
+        scale, mark = (100.0, "%") if self.dataset.transform == "log-return" else (1.0, "")
+        return [
+            f"{word}, {scale * size:.2g}{' ' if mark else ''}{mark} {unit}"
+            for word, size in zip(
+                regime_names(self.model.n_slots), self._typical_std(), strict=True
+            )
+        ]
+
+    def _component_stds(self) -> np.ndarray:
+        """Standard deviation of each slot at each forecast row (n, K)."""
+        f = self.forecast
+        inflate = np.where(np.isfinite(f.dof), np.sqrt(f.dof / np.maximum(f.dof - 2.0, 1e-9)), 1.0)
+        return np.asarray(f.scales * inflate)
+
+    def _typical_std(self) -> np.ndarray:
+        """Root mean square of the model's forecasts on days when the regime was the likeliest."""
+        total = self.forecast.var()
+        weights = self.forecast.weights
+        return np.asarray(np.sqrt((weights * total[:, None]).sum(axis=0) / weights.sum(axis=0)))
+
+    def probabilities(self) -> pd.DataFrame:
+        """Predicted probability of each regime at every forecast row."""
+        return pd.DataFrame(self.forecast.weights, index=self.y.index, columns=self.names)
+
+    def transition(self) -> pd.DataFrame:
+        """Transition probabilities into the next session, at its features."""
+        row = self.dataset.next_X if self.dataset.next_X is not None else self.dataset.X.iloc[-1:]
+        return pd.DataFrame(slot_transition(self.model, row), index=self.names, columns=self.names)
+
+    def outlook(self, steps: int = 21) -> pd.DataFrame:
+        """Probability of each regime 1 .. ``steps`` sessions ahead, with today's features held."""
+        row = self.dataset.next_X if self.dataset.next_X is not None else self.dataset.X.iloc[-1:]
+        repeated = pd.concat([row] * steps)
+        weights = self.model.predict(repeated).weights
+        return pd.DataFrame(weights, index=range(1, steps + 1), columns=self.names)
+
+    def expected_time_left(self) -> float:
+        """Expected sessions left in the likeliest regime, 1 / (1 - P_kk)."""
+        likely = int(self.outlook(1).to_numpy()[0].argmax())
+        leaving = 1.0 - self.transition().to_numpy()[likely, likely]
+        return float(1.0 / max(leaving, 1e-12))
+
+    def sessions_so_far(self) -> int:
+        """Sessions for which the likeliest regime has been the likeliest, up to the last row."""
+        likely = self.forecast.weights.argmax(axis=1)
+        changes = np.flatnonzero(likely != likely[-1])
+        return int(len(likely) - 1 - changes[-1]) if len(changes) else len(likely)
+
+    def now(self, forecast: MixtureForecast) -> list[dict[str, Any]]:
+        """Name, probability and volatility of each regime in the next session's forecast."""
+        view = RegimeView(self.dataset, forecast, self.model, self.y)
+        stds = view._component_stds()[0]
+        return [
+            {"name": name, "probability": float(p), "std": float(s)}
+            for name, p, s in zip(self.names, forecast.weights[0], stds, strict=True)
+        ]
+
+    def table(self) -> pd.DataFrame:
+        """Occupancy, mean duration, volatility, tails and strongest features of each regime."""
+        weights = self.forecast.weights
+        likely = weights.argmax(axis=1)
+        y = self.y.to_numpy()
+        effect = coefficients(self.model, "scale")
+        rows = []
+        for k in range(self.model.n_slots):
+            inside = likely == k
+            spells = int((inside & ~np.append(False, inside[:-1])).sum())
+            share = weights[:, k] / max(weights[:, k].sum(), 1e-300)
+            strongest = (
+                effect.iloc[k].abs().sort_values(ascending=False).index[:3] if effect.size else []
+            )
+            rows.append(
+                {
+                    "occupancy": float(weights[:, k].mean()),
+                    "mean_duration": float(inside.sum() / spells) if spells else np.nan,
+                    "mean": float(share @ y),
+                    "volatility": float(np.sqrt(share @ (y - share @ y) ** 2)),
+                    "dof": float(degrees_of_freedom(self.model)[k]),
+                    "features": ", ".join(
+                        f"{column} {effect.iloc[k][column]:+.2f}" for column in strongest
+                    ),
+                }
+            )
+        return pd.DataFrame(rows, index=pd.Index(self.names, name="regime"))
