@@ -150,7 +150,8 @@ class BatchScan:
         backward = np.multiply(density, smoothed, out=density)
         smoothed *= forward
         inner = ends % self.n_rows != 0  # chunks whose next row was filtered from a normalised row
-        backward.reshape(self.n_states, -1)[:, ends[inner]] /= masses[inner]
+        chains, heads = np.divmod(ends[inner], self.n_rows)
+        backward[:, chains, heads] /= masses[inner]
         with np.errstate(divide="ignore"):
             logs = np.bincount((ends - 1) // self.n_rows, np.log(masses), n_chains)
         return Posterior(logs + top.sum(axis=1), smoothed, forward, backward)

@@ -125,7 +125,8 @@ class RegressionEmission:
             location = parts.coef.transpose(1, 0, 2)
         else:
             location = np.matmul(parts.coef, data.columns).transpose(1, 0, 2)
-        residual = data.y - location
+        residual = np.empty((self.n_states, rows.size, data.y.shape[1]))
+        np.subtract(data.y, location, out=residual)  # numpy would keep the product's memory order
         dof = parts.dof.T[..., None] if self.layout.student else None
         scored = _log_density(residual, parts.variance.T[..., None], dof)
         if data.observed is not None:
@@ -301,10 +302,8 @@ class MeanAdjustedEmission:
             others = tuple(axis for axis in range(1, p + 1) if axis != lag)
             pair = pull.sum(axis=others)  # (now, then, S, T); (now, S, T) at lag 0
             if lag:
-                by_ar[..., lag - 1] = np.einsum(
-                    "abst,bst->sa", pair, self._lagged(deviation, lag), optimize=True
-                )
-                pair = -np.einsum("abst,sa->bst", pair, parts.ar[..., lag - 1], optimize=True)
+                by_ar[..., lag - 1] = (pair * self._lagged(deviation, lag)).sum(axis=(1, 3)).T
+                pair = -(pair * parts.ar[..., lag - 1].T[:, None, :, None]).sum(axis=0)
             columns = self._lagged(data.columns, lag)
             by_coef += np.matmul(pair.transpose(1, 0, 2), columns.transpose(0, 2, 1))
         score = {

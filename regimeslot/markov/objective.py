@@ -20,11 +20,14 @@ from regimeslot.markov.emission import (
     RegressionEmission,
     Scored,
 )
+from regimeslot.markov.lagged import LaggedScan
 from regimeslot.markov.layout import Layout, Parts, transition_from_logits
 
 __all__ = ["Evaluated", "Objective", "Priors"]
 
 Array = NDArray[np.float64]
+
+_WIDE = 600  # chains x states^2 beyond which walking over the rows beats the banded solve
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,12 @@ class Objective:
             self.emission = RegressionEmission(layout, data)
             self.moves = all_moves(k)
             self._from, self._to = self.moves.T
-        self.scan = BatchScan(
-            self.emission.n_states, n_batch * n_segments, self.n_rows // n_segments, self.moves
-        )
+        n_chains, n_states = n_batch * n_segments, self.emission.n_states
+        self.scan: BatchScan | LaggedScan
+        if p and n_chains * n_states**2 > _WIDE:
+            self.scan = LaggedScan(k, p)
+        else:
+            self.scan = BatchScan(n_states, n_chains, self.n_rows // n_segments, self.moves)
 
     # -- one evaluation ---------------------------------------------------------------------
 

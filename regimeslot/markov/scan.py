@@ -3,8 +3,8 @@
 Stack the unnormalised filtered probabilities of all rows into one vector. The recursion
 ``alpha_t(j) = sum_i alpha_{t-1}(i) P_t(i, j) f_t(j)`` is then a unit lower triangular system of
 bandwidth ``2K - 1``, and BLAS (``dtbsv``) solves it without a Python loop over
-rows. All terms are positive, so nothing cancels. Rows are solved in chunks that are
-renormalised, because products of densities underflow.
+rows. The smoother is the transposed system. All terms are positive, so nothing cancels. Rows are
+solved in chunks that are renormalised, because products of densities underflow.
 
 Arrays keep time last: ``(K, T)`` for probabilities, ``(K, K, T)`` for transitions, where
 ``transition[i, j, t]`` is P(state j at t | state i at t - 1). Several independent series (or
@@ -27,9 +27,10 @@ __all__ = ["Filtered", "Smoothed", "forward_filter", "weighted_smoother"]
 Array = NDArray[np.float64]
 
 _CHUNK = 512  # rows between renormalisations; shortened when a chunk underflows
+_TINY = 1e-280
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Filtered:
     """Result of :func:`forward_filter`; every array keeps time last.
 
@@ -43,16 +44,35 @@ class Filtered:
         p(z_t | y_<t), the only one that may enter a forecast
     """
 
-    log_likelihood: Array
-    filtered: Array
     transition: Array
     initial: Array
     starts: NDArray[np.intp]
-    scaled_density: Array  # f_t(k) / c_t, what the smoother reuses
+    _density: Array  # (K, T), each row's largest is one
+    _log_top: Array  # (T,) log of what the densities were divided by
+    _alpha: Array  # (K, T) filtered probabilities times _mass
+    _mass: Array  # (T,) product of c_t since the head of the chunk
+    _heads: NDArray[np.intp]  # first rows of the chunks
+    _band: Array  # (T, K, 2K)
+
+    @cached_property
+    def log_likelihood(self) -> Array:
+        with np.errstate(divide="ignore"):
+            growth = np.log(self._mass)
+        increment = growth.copy()
+        increment[1:] -= growth[:-1]
+        increment[self._heads] = growth[self._heads]
+        increment += self._log_top
+        return increment
+
+    @cached_property
+    def filtered(self) -> Array:
+        return self._alpha / self._mass
 
     @cached_property
     def predicted(self) -> Array:
-        previous = _previous(self.filtered, self.starts)
+        previous = np.empty_like(self._alpha)
+        previous[:, 1:] = self.filtered[:, :-1]
+        previous[:, self.starts] = 0.0
         if self.transition.ndim == 2:
             predicted = self.transition.T @ previous
         else:
@@ -61,7 +81,7 @@ class Filtered:
         return predicted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Smoothed:
     """Result of :func:`weighted_smoother`.
 
@@ -80,39 +100,6 @@ class Smoothed:
     weights: Array
     joint: Array
     initial: Array
-
-
-def _first_rows(starts: object, n_rows: int) -> NDArray[np.intp]:
-    rows = np.zeros(1, np.intp) if starts is None else np.asarray(starts, np.intp)
-    if rows.size == 0 or rows[0] != 0 or np.any(np.diff(rows) <= 0) or rows[-1] >= n_rows:
-        raise InvalidInputError(
-            f"starts must be increasing row numbers from 0 and below {n_rows}, got {rows!r}"
-        )
-    return rows
-
-
-def _solve_chunks(
-    band: Array, right: Array, joint: Array, starts: NDArray[np.intp], chunk: int
-) -> tuple[Array, NDArray[np.intp]]:
-    """Forward solve in chunks; ``right`` holds the initial rows on entry and alpha on return."""
-    n_states, n_rows = joint.shape[1:]
-    bounds = np.union1d(np.arange(0, n_rows, chunk), starts)
-    first = set(starts.tolist())
-    stops = [*bounds[1:].tolist(), n_rows]
-    for begin, end in zip(bounds.tolist(), stops, strict=True):
-        head = slice(begin * n_states, (begin + 1) * n_states)
-        if begin not in first:
-            last = right[head.start - n_states : head.start]
-            right[head] = (last / last.sum()) @ joint[:, :, begin]
-        dtbsv(
-            2 * n_states - 1,
-            band[:, head.start : end * n_states],
-            right[head.start : end * n_states],
-            trans=1,
-            diag=1,
-            overwrite_x=1,
-        )
-    return right, bounds
 
 
 def forward_filter(
@@ -147,42 +134,30 @@ def forward_filter(
     rows = _first_rows(starts, n_rows)
     prior = np.broadcast_to(initial.reshape(n_states, -1), (n_states, rows.size))
     top = log_density.max(axis=0)
-    density = np.exp(log_density - top)
-    joint = np.multiply(transition.reshape(n_states, n_states, -1), density)
+    density = log_density - top
+    np.exp(density, out=density)
+    negative = -density
 
     band = np.zeros((n_rows, n_states, 2 * n_states))
     for j in range(n_states):
         for i in range(n_states):
-            np.negative(joint[i, j], out=band[:, j, n_states - 1 - j + i])
+            place = band[:, j, n_states - 1 - j + i]
+            np.multiply(negative[j], transition[i, j], out=place)
     band[rows, :, : 2 * n_states - 1] = 0.0  # a first row does not see the row before it
-    system = band.reshape(n_rows * n_states, -1).T
-    first = np.zeros((n_rows, n_states))
-    first[rows] = (prior * density[:, rows]).T
+    right = np.zeros((n_rows, n_states))
+    right[rows] = (prior * density[:, rows]).T
 
     chunk = _CHUNK
     while True:
-        alpha, bounds = _solve_chunks(system, first.ravel().copy(), joint, rows, chunk)
-        alpha = np.ascontiguousarray(alpha.reshape(n_rows, n_states).T)
+        heads = np.union1d(np.arange(0, n_rows, chunk), rows)
+        solution = right.copy()
+        _solve_forward(band, solution, heads, rows)
+        alpha = np.ascontiguousarray(solution.T)
         mass = alpha.sum(axis=0)
-        if mass.min() > 1e-280 or chunk == 1:
+        if mass.min() > _TINY or chunk == 1:
             break
         chunk = max(1, chunk // 8)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        alpha /= mass
-        ratio = mass.copy()
-        ratio[1:] /= mass[:-1]
-        ratio[bounds] = mass[bounds]
-        log_likelihood = np.log(ratio) + top
-        density /= ratio
-    return Filtered(log_likelihood, alpha, transition, prior, rows, density)
-
-
-def _previous(filtered: Array, starts: NDArray[np.intp]) -> Array:
-    """Filtered probabilities of the row before; zero at first rows."""
-    previous = np.empty_like(filtered)
-    previous[:, 1:] = filtered[:, :-1]
-    previous[:, starts] = 0.0
-    return previous
+    return Filtered(transition, prior, rows, density, top, alpha, mass, heads, band)
 
 
 def weighted_smoother(result: Filtered, row_weights: Array | None = None) -> Smoothed:
@@ -191,6 +166,7 @@ def weighted_smoother(result: Filtered, row_weights: Array | None = None) -> Smo
     With ``omega = 1`` Fisher's identity makes the gradient the smoothed probabilities. For other
     row weights the backward recursion gets a forcing term,
     ``gamma_t = (P_{t+1} diag(f_{t+1}) / c_{t+1}) gamma_{t+1} + (omega_t - omega_{t+1}) 1``.
+    Divided by the filter's running mass, it is the filter's system transposed.
 
     Parameters
     ----------
@@ -210,36 +186,85 @@ def weighted_smoother(result: Filtered, row_weights: Array | None = None) -> Smo
     >>> weighted_smoother(result).weights.sum(axis=0)
     array([1., 1.])
     """
-    filtered, starts, scaled = result.filtered, result.starts, result.scaled_density
-    n_states, n_rows = filtered.shape
-    weights = np.ones(n_rows) if row_weights is None else row_weights
-    constant = result.transition.ndim == 2
-    joint = result.transition.reshape(n_states, n_states, -1) * scaled
-
-    band = np.zeros((n_rows, n_states, 2 * n_states))
-    for i in range(n_states):
-        for j in range(n_states):  # reversed time: the row above is the later one
-            np.negative(joint[i, j, :0:-1], out=band[1:, i, n_states - 1 - i + j])
-    last_rows = np.append(starts[1:], n_rows) - 1
-    band[n_rows - 1 - last_rows, :, : 2 * n_states - 1] = 0.0
-    forcing = weights.copy()
+    alpha, mass, starts, heads = result._alpha, result._mass, result.starts, result._heads
+    n_states, n_rows = alpha.shape
+    forcing = np.ones(n_rows) if row_weights is None else row_weights.copy()
+    weights = forcing.copy()
     forcing[:-1] -= weights[1:]
+    last_rows = np.append(starts[1:], n_rows) - 1
     forcing[last_rows] = weights[last_rows]
-    solution = np.repeat(forcing[::-1], n_states)
+    forcing /= mass
+    solution = np.repeat(forcing, n_states).reshape(n_rows, n_states)
+    _solve_backward(result._band, solution, heads, starts, mass)
+
+    beta = np.ascontiguousarray(solution.T)
+    previous = np.empty_like(alpha)
+    previous[:, 1:] = alpha[:, :-1]
+    previous[:, heads[1:]] /= mass[heads[1:] - 1]  # the head of a chunk saw a normalised row
+    previous[:, starts] = 0.0
+    later = result._density * beta
+    if result.transition.ndim == 2:
+        joint = result.transition * (previous @ later.T)
+    else:
+        joint = result.transition * previous[:, None]
+        joint *= later
+    return Smoothed(alpha * beta, joint, later[:, starts])
+
+
+def _first_rows(starts: object, n_rows: int) -> NDArray[np.intp]:
+    rows = np.zeros(1, np.intp) if starts is None else np.asarray(starts, np.intp)
+    if rows.size == 0 or rows[0] != 0 or np.any(np.diff(rows) <= 0) or rows[-1] >= n_rows:
+        raise InvalidInputError(
+            f"starts must be increasing row numbers from 0 and below {n_rows}, got {rows!r}"
+        )
+    return rows
+
+
+def _solve(band: Array, rows: Array, begin: int, end: int, *, transposed: bool) -> None:
+    """Solve rows ``begin`` to ``end`` of the system in place."""
+    n_states = rows.shape[1]
     dtbsv(
         2 * n_states - 1,
-        band.reshape(n_rows * n_states, -1).T,
-        solution,
-        trans=1,
+        band[begin:end].reshape(-1, 2 * n_states).T,
+        rows[begin:end].reshape(-1),
+        trans=0 if transposed else 1,
         diag=1,
         overwrite_x=1,
     )
-    gamma = np.ascontiguousarray(solution.reshape(n_rows, n_states)[::-1].T)
-    previous = _previous(filtered, starts)
-    if constant:
-        transitions = result.transition * (previous @ (scaled * gamma).T)
-    else:
-        joint *= previous[:, None]
-        joint *= gamma
-        transitions = joint
-    return Smoothed(filtered * gamma, transitions, scaled[:, starts] * gamma[:, starts])
+
+
+def _into(band: Array, row: int) -> Array:
+    """M_t(i, j) = P_t(i, j) f_t(j) of one row, read back from the band."""
+    n_states = band.shape[1]
+    return np.array(
+        [[-band[row, j, n_states - 1 - j + i] for j in range(n_states)] for i in range(n_states)]
+    )
+
+
+def _solve_forward(
+    band: Array, rows: Array, heads: NDArray[np.intp], starts: NDArray[np.intp]
+) -> None:
+    """Chunk by chunk; a chunk that goes on starts from the row before, normalised."""
+    first = set(starts.tolist())
+    ends = [*heads[1:].tolist(), len(rows)]
+    for begin, end in zip(heads.tolist(), ends, strict=True):
+        if begin not in first:
+            before = rows[begin - 1]
+            rows[begin] = (before / before.sum()) @ _into(band, begin)
+        _solve(band, rows, begin, end, transposed=False)
+
+
+def _solve_backward(
+    band: Array,
+    rows: Array,
+    heads: NDArray[np.intp],
+    starts: NDArray[np.intp],
+    mass: Array,
+) -> None:
+    """Chunk by chunk from the end; what comes from the next chunk is scaled to this one's mass."""
+    first = set(starts.tolist())
+    ends = [*heads[1:].tolist(), len(rows)]
+    for begin, end in zip(reversed(heads.tolist()), reversed(ends), strict=True):
+        if end < len(rows) and end not in first:
+            rows[end - 1] += _into(band, end) @ rows[end] / mass[end - 1]
+        _solve(band, rows, begin, end, transposed=True)
