@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from regimeslot.errors import ConvergenceError
 from regimeslot.solvers.slot_design import Array, Design
-from regimeslot.solvers.slot_em import SlotState, multi_start_em, refine_em, responsibilities
+from regimeslot.solvers.slot_em import SlotState, multi_start_em, refine_em
 from regimeslot.solvers.slot_penalty import SlotPenalty
 from regimeslot.solvers.slot_polish import (
     cooperative_loss,
@@ -16,11 +16,13 @@ from regimeslot.solvers.slot_polish import (
     levenberg_marquardt,
     scale_gate,
     tied_gate,
+    with_cooperative_likelihood,
 )
 
 __all__ = ["SolverSettings", "cold_start", "fit_slots", "mixture_likelihood", "pooled_state"]
 
 _EXACT = 1e-18  # a residual variance, relative to the targets', that is rounding alone
+_NEARLY_EXACT = 1e-3  # below it rows can be labelled by their residuals
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,10 @@ class SolverSettings:
 
     Attributes
     ----------
-    n_starts, start_iterations, start_rows
-        batched EM starts, their length, and the rows they see
+    n_starts, start_iterations
+        batched EM starts and their length
+    rows_per_parameter, most_rows
+        the starts see a subsample of that many rows for every expert coefficient, at least 1,000
     n_kept, kept_iterations
         starts refined with a Newton gate on the same rows, and for how long
     max_iter
@@ -41,7 +45,8 @@ class SolverSettings:
 
     n_starts: int = 32
     start_iterations: int = 40
-    start_rows: int = 3000
+    rows_per_parameter: int = 60
+    most_rows: int = 4000
     n_kept: int = 3
     kept_iterations: int = 15
     max_iter: int = 20
@@ -69,9 +74,10 @@ def cold_start(
 ) -> SlotState:
     """The best of many starts, by the likelihood on the rows the starts were run on."""
     sample = design
-    if len(design.Z) > settings.start_rows:
-        chosen = rng.permutation(len(design.Z))[: settings.start_rows]
-        sample = design.rows(np.sort(chosen))
+    n_rows = settings.rows_per_parameter * n_slots * design.Z.shape[1]
+    n_rows = min(max(n_rows, 1000), settings.most_rows)
+    if len(design.Z) > n_rows:
+        sample = design.rows(np.sort(rng.permutation(len(design.Z))[:n_rows]))
     share = penalty.scaled(sample.total / design.total)
     candidates = multi_start_em(
         sample,
@@ -109,9 +115,16 @@ def fit_slots(
     rng: np.random.Generator,
     start: SlotState | None = None,
 ) -> SlotState:
-    """Least cooperative loss: EM from many starts (or from ``start``), then the polishing steps.
+    r"""EM, then the cooperative loss where that is the better law.
 
-    Every polishing step is taken only where it lowers the penalised training error.
+    Two densities share the parameters: the mixture :math:`\sum_k \pi_k N(y; f_k, \sigma^2)`, which
+    EM fits, and the Gaussian around the mixed mean :math:`N(y; \sum_k \pi_k f_k, s^2)`, whose
+    likelihood is the cooperative loss. The polishing steps lower that loss on the training rows.
+    Their result is returned where the Gaussian explains the rows better than the mixture does by
+    more than the gate's parameters are worth (Schwarz 1978): with smooth transitions, or without
+    noise. With noisy regimes the mixture's gate predicts new rows better, because it is not bent to
+    a few rows beside the boundary. A gate tied to the experts has no parameters of its own and is
+    taken by the same rule where it fits nearly as well.
     """
     pooled = pooled_state(design, n_slots, penalty.ridge)
     if n_slots == 1 or np.all(pooled.variance <= _EXACT):
@@ -122,17 +135,16 @@ def fit_slots(
     )
     scaled = scale_gate(design, state)
     polished = levenberg_marquardt(design, scaled, penalty, iterations=settings.polish_iterations)
-    candidates = [state, scaled, polished, scale_gate(design, polished)]
-    if np.all(state.variance < 1e-3):
-        hard = hard_finish(design, state, penalty)
-        candidates += [hard, *tied_gate(design, hard)]
+    candidates = [scaled, polished, scale_gate(design, polished)]
+    if np.all(state.variance < _NEARLY_EXACT):
+        candidates.append(hard_finish(design, state, penalty))
+    ties = [tied for c in (state, *candidates[2:]) for tied in tied_gate(design, c)]
     best = min(candidates, key=lambda c: cooperative_loss(design, c, penalty))
-    return _with_likelihood(design, best)
-
-
-def _with_likelihood(design: Design, state: SlotState) -> SlotState:
-    log_density = responsibilities(design, state)[1]
-    return replace(state, log_likelihood=float(design.weights @ log_density))
+    best = with_cooperative_likelihood(design, best)
+    ties = [with_cooperative_likelihood(design, c) for c in ties]
+    worth = 0.5 * (n_slots - 1) * design.Z.shape[1] * np.log(design.total)
+    scored = [(state, worth), (best, 0.0), *((tied, worth) for tied in ties)]
+    return max(scored, key=lambda pair: pair[0].log_likelihood + pair[1])[0]
 
 
 def mixture_likelihood(

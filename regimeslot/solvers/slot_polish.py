@@ -24,13 +24,32 @@ from regimeslot.solvers.slot_em import SlotState
 from regimeslot.solvers.slot_gate import gate_newton, mixture
 from regimeslot.solvers.slot_penalty import SlotPenalty
 
-__all__ = ["cooperative_loss", "hard_finish", "levenberg_marquardt", "scale_gate", "tied_gate"]
+__all__ = [
+    "cooperative_loss",
+    "hard_finish",
+    "levenberg_marquardt",
+    "scale_gate",
+    "tied_gate",
+    "with_cooperative_likelihood",
+]
+
+_ROUNDING = 1e-26  # smaller residual variances, relative to the targets', are all the same
 
 
 def cooperative_loss(design: Design, state: SlotState, penalty: SlotPenalty) -> float:
     """Squared error of the mixed prediction, summed with the row weights, plus the penalty."""
     mixed = mixture(design, state.W, state.V)[2]
     return float(((design.Y.T - mixed) ** 2 @ design.weights).sum() + penalty.value(state.W))
+
+
+def with_cooperative_likelihood(design: Design, state: SlotState) -> SlotState:
+    """The state with the residual variance and likelihood of a Gaussian around the mixed mean."""
+    mixed = mixture(design, state.W, state.V)[2]
+    variance = (design.Y.T - mixed) ** 2 @ design.weights / design.total
+    variance = np.maximum(variance, _ROUNDING)
+    log_likelihood = -0.5 * design.total * float((np.log(2 * np.pi * variance) + 1).sum())
+    variance = np.tile(variance, (len(state.W), 1))
+    return replace(state, variance=variance, log_likelihood=log_likelihood)
 
 
 def levenberg_marquardt(
