@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,27 +92,19 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, int | None]:
 
 
 def _read_csv(path: Path) -> tuple[pd.DataFrame, int]:
-    first = pd.read_csv(
-        path, sep="\x00", header=None, nrows=1, dtype=str, encoding="utf-8-sig", engine="c"
-    )
-    separator = max(",;\t|", key=str(first.iat[0, 0]).count)
-    # Text throughout: only so can a message name the cell that is no number.
-    table = pd.read_csv(
-        path,
-        sep=separator,
-        dtype=str,
-        keep_default_na=False,
-        skip_blank_lines=False,
-        encoding="utf-8-sig",
-        index_col=False,
-        skipinitialspace=True,
-    )
+    top = _read_text(path, sep="\x00", names=["line"], nrows=20, quoting=csv.QUOTE_NONE)
+    lines = top["line"].str.strip().tolist() or [""]
+    above = next((row for row, line in enumerate(lines) if line), 0)
+    separator = max(",;\t|", key=lines[above].count)
+    table = _read_text(path, sep=separator, skiprows=above, index_col=False, skipinitialspace=True)
+    if table.shape[1] < 2:
+        return table, above + 2
     table.columns = [_flat(name) for name in table.columns]
-    first_line = 2
+    first_line = above + 2
     if _plain(table.columns[0]) == "price" and table.iloc[:2, 0].tolist() == ["Ticker", "Date"]:
         # Three header lines, as yfinance.download(...).to_csv() writes them.
         table = table.iloc[2:].rename(columns={table.columns[0]: "Date"})
-        first_line = 4
+        first_line += 2
     table = table.set_axis(pd.RangeIndex(len(table)), axis=0)
     if separator == ";":  # the separator of places that write 1.234,56
         for name in table.columns[1:]:
@@ -118,6 +112,20 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, int]:
                 table[name] = table[name].str.replace(".", "").str.replace(",", ".", regex=False)
     blank = (table == "").all(axis=1)  # kept so far because they count as lines
     return table[~blank], first_line
+
+
+def _read_text(path: Path, **layout: Any) -> pd.DataFrame:
+    # Text throughout: only so can a message name the cell that is no number; and every line, the
+    # blank ones too, so that it can name the line.
+    table: pd.DataFrame = pd.read_csv(
+        path,
+        dtype=str,
+        keep_default_na=False,
+        skip_blank_lines=False,
+        encoding="utf-8-sig",
+        **layout,
+    )
+    return table
 
 
 class _Reader:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 import warnings
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -109,7 +111,7 @@ def load_prices(
     source = _check_source(source, file)
     if kind not in ("price", "series"):
         raise InvalidInputError(f"kind must be 'price' or 'series', got {kind!r}.")
-    if timeout <= 0:
+    if not 0 < timeout < threading.TIMEOUT_MAX:
         raise InvalidInputError(f"timeout must be positive, in seconds, got {timeout!r}.")
 
     if file is not None:
@@ -318,13 +320,16 @@ def _check_ticker(ticker: str | None) -> str:
 
 
 def _age(max_age: str | timedelta) -> timedelta:
-    try:
-        age = pd.Timedelta(max_age)
-    except ValueError as error:
+    age: Any = pd.NaT
+    # A bare number would be nanoseconds to pandas.
+    with suppress(ValueError):
+        age = pd.Timedelta(max_age) if isinstance(max_age, str | timedelta) else pd.NaT
+    if age is pd.NaT:
         raise InvalidInputError(
             f"max_age must be a duration such as '4h' or '2 days', got {max_age!r}."
-        ) from error
-    return age.to_pytimedelta()
+        )
+    length: timedelta = age.to_pytimedelta()
+    return length
 
 
 def _range(
@@ -332,12 +337,11 @@ def _range(
 ) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
     days = []
     for name, value in (("start", start), ("end", end)):
-        try:
+        day: Any = pd.NaT
+        with suppress(ValueError, TypeError):
             day = None if value is None else pd.Timestamp(value)
-        except (ValueError, TypeError) as error:
-            raise InvalidInputError(
-                f"{name} must be a date such as 2010-12-31, got {value!r}."
-            ) from error
+        if day is pd.NaT:
+            raise InvalidInputError(f"{name} must be a date such as 2010-12-31, got {value!r}.")
         days.append(None if day is None else day.tz_localize(None).normalize())
     first, last = days
     if first is not None and last is not None and first > last:

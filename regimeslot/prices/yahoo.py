@@ -97,22 +97,21 @@ def adjust(raw: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[Finding]]:
     findings : list of Finding
     """
     findings: list[Finding] = []
-    close = raw["Close"].to_numpy(float)
+    close, adjusted = raw["Close"].to_numpy(float), raw["Adj Close"].to_numpy(float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # A close of zero stays zero: the checks name it.
-        factor = np.where(close == 0, 1.0, raw["Adj Close"].to_numpy(float) / close)
+        factor = adjusted / close
     own = _dividend_factor(raw)
     known = np.isfinite(factor)
     if known.any() and np.abs(factor[known] - 1).max() < 1e-6 and np.abs(own - 1).max() > 1e-6:
-        factor = own
+        factor, adjusted = own, close * own
         findings.append(
             Finding(
-                f"{name}: Yahoo sent unadjusted prices; they were adjusted here for the "
-                f"{int((raw['Dividends'] > 0).sum())} dividends that it lists."
+                f"{name}: Yahoo sent unadjusted prices; they were adjusted here for the dividends "
+                "that it lists."
             )
         )
-    frame = raw[["Open", "High", "Low", "Close"]].mul(factor, axis=0)
-    return frame.assign(Volume=raw["Volume"]), findings
+    frame = raw[["Open", "High", "Low"]].mul(factor, axis=0)
+    return frame.assign(Close=adjusted, Volume=raw["Volume"]), findings
 
 
 def _dividend_factor(raw: pd.DataFrame) -> np.ndarray:
@@ -128,17 +127,14 @@ def _dividend_factor(raw: pd.DataFrame) -> np.ndarray:
 def _yfinance(state_dir: Path) -> Iterator[Any]:
     """Lend yfinance with errors raised and its chatter off, and put its settings back."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
         import yfinance as yf
         from yfinance.data import YfData
 
+        warnings.simplefilter("ignore")  # after the import, which sets filters of its own
+
         logger = logging.getLogger("yfinance")
         hidden, level = yf.config.debug.hide_exceptions, logger.level
-        try:
-            state_dir.mkdir(parents=True, exist_ok=True)
-            yf.cache.set_cache_location(str(state_dir))
-        except OSError:
-            pass  # yfinance works without its caches, and says so to its own logger only
+        yf.cache.set_cache_location(str(state_dir))  # goes without where it cannot be written
         YfData.cache_get.cache_clear()  # it replays a stored bad reply without asking again
         yf.config.debug.hide_exceptions = False
         logger.setLevel(logging.CRITICAL)
@@ -152,7 +148,7 @@ def _yfinance(state_dir: Path) -> Iterator[Any]:
 @lru_cache(maxsize=1)
 def _session() -> Any:
     """Return the process's one session; yfinance keeps the cookies of the last it was given."""
-    from curl_cffi import CurlOpt, requests
+    from curl_cffi import requests
 
     class BoundedSession(requests.Session):
         """A session whose requests end by a common deadline.
@@ -183,8 +179,7 @@ def _session() -> Any:
                 kwargs["timeout"] = min(limits)
             return super().request(method, url, *args, **kwargs)
 
-    # Without QUICK_EXIT curl waits for a name server that does not answer, past every timeout.
-    return BoundedSession(impersonate="chrome", curl_options={CurlOpt.QUICK_EXIT: 1})
+    return BoundedSession(impersonate="chrome")
 
 
 def _attempts(yf: Any, session: Any, symbol: str, deadline: float) -> Entry:
@@ -192,12 +187,15 @@ def _attempts(yf: Any, session: Any, symbol: str, deadline: float) -> Entry:
 
     try:
         return _attempt(yf, session, symbol)
-    except _BrokenReplyError:
+    except _BrokenReplyError as error:
         if deadline - time.monotonic() < 2 * _PAUSE:
-            raise
+            raise NetworkError(str(error)) from error
     time.sleep(_PAUSE)
     YfData.cache_get.cache_clear()
-    return _attempt(yf, session, symbol)
+    try:
+        return _attempt(yf, session, symbol)
+    except _BrokenReplyError as error:
+        raise NetworkError(f"{error} It was asked twice.") from error
 
 
 class _BrokenReplyError(NetworkError):
@@ -206,6 +204,7 @@ class _BrokenReplyError(NetworkError):
 
 def _attempt(yf: Any, session: Any, symbol: str) -> Entry:
     from curl_cffi.requests import exceptions as curl
+    from peewee import PeeweeException  # yfinance's sqlite caches: locked by another process
     from yfinance import exceptions as yfx
 
     try:
@@ -250,14 +249,16 @@ def _attempt(yf: Any, session: Any, symbol: str) -> Entry:
             f"The connection to Yahoo for {symbol} failed ({type(error).__name__}); check the "
             "network and try again."
         ) from error
+    except PeeweeException as error:
+        raise _BrokenReplyError(
+            f"yfinance could not use its own cache for {symbol} ({error}); try again."
+        ) from error
     except (yfx.YFException, LookupError, TypeError, ValueError, AttributeError) as error:
         # yfinance indexes into whatever came: a missing field is a raw KeyError, and so on.
         raise _BrokenReplyError(
             f"Yahoo's answer for {symbol} is not what it should be ({type(error).__name__}: "
             f"{error}); try again later."
         ) from error
-    if frame.empty:
-        raise _unknown(symbol)
     return _entry(frame, meta, symbol, yf.__version__)
 
 
@@ -272,9 +273,12 @@ def _entry(frame: pd.DataFrame, meta: Mapping[str, Any], symbol: str, client: st
     raw[_EVENTS] = raw[_EVENTS].fillna(0.0)
     raw.index = pd.DatetimeIndex(raw.index).tz_localize(None).normalize().as_unit("us")
     raw.index.name = "Date"
+    raw = raw.loc[: raw["Close"].last_valid_index()]  # a dividend to come is a row without prices
     unfinished = _unfinished_day(meta)
-    if unfinished is not None and raw.index[-1] == unfinished:
-        raw = raw.iloc[:-1]
+    if unfinished is not None:
+        raw = raw[raw.index < unfinished]
+    if raw.empty:
+        raise _unknown(symbol)
     return Entry(
         raw=raw,
         symbol=symbol,
