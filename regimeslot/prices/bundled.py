@@ -62,7 +62,7 @@ def read_bundled(symbol: str) -> pd.DataFrame:
 
     Examples
     --------
-    >>> read_bundled("^GSPC").loc["1990-01-02", "Close"]
+    >>> float(read_bundled("^GSPC").loc["1990-01-02", "Close"])
     359.69
     """
     from pyarrow import parquet

@@ -45,7 +45,7 @@ class Prices:
     >>> prices.source, prices.symbol, f"{prices.last:%Y-%m-%d}"
     ('bundled', 'KO', '2022-12-28')
     >>> prices.close.tail(2).tolist()
-    [63.239, 62.609]
+    [63.24, 62.609]
     """
 
     frame: pd.DataFrame

@@ -92,7 +92,7 @@ def load_prices(
     PriceError
         If dates repeat, or closes are not finite and positive.
     TooFewRowsError
-        If there are fewer than 30 rows.
+        If the source has fewer than 30 rows.
     DataError
         If no row lies between ``start`` and ``end``.
 
@@ -105,7 +105,7 @@ def load_prices(
     --------
     >>> from regimeslot.prices import load_prices
     >>> load_prices("^GSPC", source="bundled", start="2000-01-01")
-    Prices(^GSPC, 5786 rows, 2000-01-03 to 2022-12-28, from bundled)
+    Prices(^GSPC, 5785 rows, 2000-01-03 to 2022-12-28, from bundled)
     """
     first, last = _range(start, end)
     source = _check_source(source, file)
@@ -188,7 +188,7 @@ def _from_anywhere(
     except BadFileError as error:
         findings.append(Finding(str(error)))
     if held is not None and held.is_fresh(_now(), max_age):
-        return _loaded(held, "cache", findings)
+        return _loaded(cache, held, "cache", findings)
     try:
         loaded = _from_yahoo(cache, symbol, kind, timeout)
     except DataError as error:
@@ -199,7 +199,7 @@ def _from_anywhere(
 
     if held is not None:
         findings.append(Finding(f"{failure} {_stale(held)}"))
-        return _loaded(held, "cache", findings)
+        return _loaded(cache, held, "cache", findings)
     if resolve(symbol) is not None:
         loaded = _from_bundled(symbol)
         findings.append(
@@ -232,16 +232,7 @@ def _from_yahoo(cache: Cache, symbol: str, kind: Kind, timeout: float) -> _Loade
         trouble.append(
             Finding(f"The download of {symbol} could not be cached in {cache.folder} ({error}).")
         )
-    loaded = _loaded(entry, "yahoo", trouble)
-    if entry.lost:
-        previous = cache.path(symbol, previous=True)
-        loaded.findings.append(
-            Finding(
-                f"The download of {symbol} lacks {' and '.join(entry.lost)} that an earlier one "
-                f"had; the earlier one is kept in {previous} (delete it to accept the loss)."
-            )
-        )
-    return loaded
+    return _loaded(cache, entry, "yahoo", trouble)
 
 
 def _from_cache(cache: Cache, symbol: str, max_age: timedelta) -> _Loaded:
@@ -251,7 +242,7 @@ def _from_cache(cache: Cache, symbol: str, max_age: timedelta) -> _Loaded:
             f"The cache in {cache.folder} has no {symbol}; download it with source='yahoo'."
         )
     findings = [] if held.is_fresh(_now(), max_age) else [Finding(_stale(held))]
-    return _loaded(held, "cache", findings)
+    return _loaded(cache, held, "cache", findings)
 
 
 def _from_bundled(symbol: str) -> _Loaded:
@@ -281,10 +272,17 @@ def _from_file(ticker: str | None, file: str | PathLike[str], column: str | None
     return _Loaded(frame, ticker or stem, "file", changed, findings)
 
 
-def _loaded(entry: Entry, source: str, findings: list[Finding]) -> _Loaded:
+def _loaded(cache: Cache, entry: Entry, source: str, findings: list[Finding]) -> _Loaded:
     from regimeslot.prices.yahoo import adjust
 
     frame, more = adjust(entry.raw, entry.symbol)
+    if entry.lost:
+        previous = cache.path(entry.symbol, previous=True)
+        sentence = (
+            f"The download of {entry.symbol} lacks {' and '.join(entry.lost)} that an earlier one "
+            f"had; the earlier one is kept in {previous} (delete it to accept the loss)."
+        )
+        more.append(Finding(sentence, warn=source == "yahoo"))
     return _Loaded(frame, entry.symbol, source, entry.fetched_at, findings + more)
 
 

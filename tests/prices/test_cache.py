@@ -146,6 +146,7 @@ def test_a_poor_download_is_warned_about(yahoo: fy.FakeYahoo) -> None:
     with pytest.warns(DataWarning, match="lacks 1 dividends .* the earlier one is kept in"):
         prices = load_prices("SPY", max_age="0h")
     assert prices.source == "yahoo"
+    assert load_prices("SPY").notes == prices.notes  # the cache does not forget it
     yahoo.add("SPY", bars.iloc[-60:])
     with pytest.warns(DataWarning, match="left as it is.* The cached SPY of"):
         prices = load_prices("SPY", max_age="0h")
