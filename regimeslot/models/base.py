@@ -130,7 +130,8 @@ def check_rows(X: Features, columns: list[str] | None = None) -> pd.DataFrame:
             raise InvalidInputError(
                 f"X lacks the column(s) {', '.join(missing)} that the model was fitted with"
             )
-        frame = frame[columns]
+        if list(frame.columns) != columns:
+            frame = frame[columns]
     try:
         values = frame.to_numpy(float)
     except (TypeError, ValueError) as error:

@@ -30,6 +30,8 @@ __all__ = ["SELECTORS", "Selection", "Selector"]
 
 Array = NDArray[np.float64]
 
+_LOGIT_LIMIT = 300.0  # exp of it is finite, and a probability of e^-300 is zero to any data
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -40,8 +42,6 @@ class Selection:
     log_likelihood : (T,) one-step-ahead log likelihood of each row
     responsibility : (K, T) derivative of the weighted sum by each slot's log density
     by_bias, by_slope : derivatives by the selector's own parameters
-    information : inputs of the complete-data information, (rows of bias, K, T) transition
-        probabilities weighted by the probability of leaving from there
     """
 
     log_likelihood: Array
@@ -85,19 +85,16 @@ class Selector:
 
         ``features`` is (F, T).
         """
-        rows, others = bias.shape
-        logits = np.zeros((rows, others + 1))
-        logits[:, 1:] = bias
-        logits -= logits.max(axis=1, keepdims=True)
-        stay = np.exp(logits)
+        logits = np.concatenate([np.zeros((len(bias), 1)), bias], axis=1)
+        stay = np.exp(logits - logits.max(axis=1, keepdims=True))
         if not self.gate:
             return stay / stay.sum(axis=1, keepdims=True)
-        drive = np.zeros((others + 1, features.shape[1]))
-        np.matmul(slope, features, out=drive[1:])
-        drive -= drive.max(axis=0)
-        np.exp(drive, out=drive)
-        probability = stay[:, :, None] * drive
-        probability /= (stay @ drive)[:, None]
+        drive = slope @ features
+        np.exp(np.clip(drive, -_LOGIT_LIMIT, _LOGIT_LIMIT, out=drive), out=drive)
+        probability = np.empty((*stay.shape, features.shape[1]))
+        probability[:, 0] = stay[:, :1]
+        np.multiply(stay[:, 1:, None], drive, out=probability[:, 1:])
+        probability /= probability.sum(axis=1, keepdims=True)
         return probability
 
     def weights(
@@ -139,14 +136,13 @@ class Selector:
         initial = np.full(n_slots, 1.0 / n_slots)
         result = forward_filter(log_density, transition, initial, starts)
         smoothed = weighted_smoother(result, row_weights)
-        by_logit = smoothed.joint
-        by_logit -= transition * by_logit.sum(axis=1, keepdims=True)
+        leaving = smoothed.joint.sum(axis=1, keepdims=True)
+        by_logit = smoothed.joint[:, 1:] - transition[:, 1:] * leaving
         if not self.gate:
-            by_bias = by_logit[:, 1:]
-            by_slope = np.zeros((0, len(features)))
+            by_bias, by_slope = by_logit, np.zeros((0, len(features)))
         else:
-            by_bias = by_logit[:, 1:].sum(axis=2)
-            by_slope = by_logit[:, 1:].sum(axis=0) @ features.T
+            by_bias = by_logit.sum(axis=2)
+            by_slope = by_logit.sum(axis=0) @ features.T
         return Selection(result.log_likelihood, smoothed.weights, by_bias, by_slope)
 
 

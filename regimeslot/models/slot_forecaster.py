@@ -253,7 +253,9 @@ class SlotForecaster(Forecaster):
         designs: dict[tuple[str, ...], Array] = {}
         for names in {tuple(names) for names in self.features_.values()}:
             where = self._where(list(names))
-            design = np.ascontiguousarray(values[order][:, where].T)
+            design = np.ascontiguousarray(values.T[where])
+            if self.horizon > 1:
+                design = np.ascontiguousarray(design[:, order])
             design -= self.feature_mean_[where, None]
             design /= self.feature_std_[where, None]
             designs[names] = np.clip(design, -FEATURE_LIMIT, FEATURE_LIMIT, out=design)
@@ -332,12 +334,12 @@ class SlotForecaster(Forecaster):
         self, objective: SlotObjective, target: Array, initial: Array, starts: NDArray[np.intp]
     ) -> tuple[Array, Array]:
         """Predicted and filtered probabilities (K, T); a missing target (NaN) changes nothing."""
+        if self.n_slots == 1:
+            ones = np.ones((1, len(target)))
+            return ones, ones
         densities, _ = objective.densities(self.parameters_)
         log_density = np.stack([d.log_density for d in densities])
         log_density[:, ~np.isfinite(target)] = 0.0
-        if self.n_slots == 1:
-            ones = np.ones_like(log_density)
-            return ones, ones
         transition = objective.transition(self.parameters_)
         return objective.selector.weights(log_density, transition, initial, starts)
 

@@ -9,6 +9,7 @@ them to the data's. Time is the last axis.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,8 +100,7 @@ class SlotObjective:
         for name, shape in spec.shapes.items():
             self._slices[name] = slice(size, size := size + int(np.prod(shape)))
         self.size = size
-        self._center = self.pack(self._rest())
-        self._penalty = self._penalty_matrix(penalty)
+        self._strengths = penalty
 
     # ------------------------------------------------------------------ parameters
     def unpack(self, theta: Array) -> Parameters:
@@ -157,13 +157,18 @@ class SlotObjective:
                         matrix[where[name][row, new], where[name][source, slot - 1]] += sign
         return matrix
 
-    def _penalty_matrix(self, penalty: Penalty) -> Array:
+    @cached_property
+    def _center(self) -> Array:
+        return self.pack(self._rest())
+
+    @cached_property
+    def _penalty(self) -> Array:
         """Q of the penalty ``(theta - center)' Q (theta - center)``.
 
         Gate slopes and biases are relative to slot 0; the quadratic form is the one of the full,
         redundant logits at their smallest (centred) representation.
         """
-        slots = self.spec.n_slots
+        penalty, slots = self._strengths, self.spec.n_slots
         mean = np.full((slots, slots), 1.0 / slots)
         apart = np.eye(slots) - mean
 
@@ -204,21 +209,24 @@ class SlotObjective:
 
     def log_scales(self, parameters: Parameters) -> Array:
         """Log standard deviation (K, T), before it is held within its limits."""
-        log_scale = np.repeat(parameters["scale_bias"][:, None], len(self.rows.y), axis=1)
+        log_scale = self.rows.offset + parameters["scale_bias"][:, None]
         if self.spec.n_scale:
             log_scale += parameters["scale_slope"] @ self.rows.scale
-        log_scale += self.rows.offset
         return log_scale
 
     def held_log_scales(self, parameters: Parameters) -> Array:
         """Log standard deviation (K, T) as the densities use it."""
         return np.clip(self.log_scales(parameters), -_SCALE_LIMIT, _SCALE_LIMIT)
 
-    def densities(self, parameters: Parameters) -> tuple[list[SlotDensity], NDArray[np.bool_]]:
-        """Density of each slot, and where its log scale hit a limit (K, T)."""
+    def densities(
+        self, parameters: Parameters
+    ) -> tuple[list[SlotDensity], NDArray[np.bool_] | None]:
+        """Density of each slot, and where a log scale hit its limit (K, T), if any did."""
         log_scale = self.log_scales(parameters)
-        outside = np.abs(log_scale) > _SCALE_LIMIT
-        np.clip(log_scale, -_SCALE_LIMIT, _SCALE_LIMIT, out=log_scale)
+        outside = None
+        if log_scale.max() > _SCALE_LIMIT or log_scale.min() < -_SCALE_LIMIT:
+            outside = np.abs(log_scale) > _SCALE_LIMIT
+            np.clip(log_scale, -_SCALE_LIMIT, _SCALE_LIMIT, out=log_scale)
         raw = self._raw(parameters)
         return [
             self.likelihood.density(self.rows.y, location, log_scale[k], raw[k])
@@ -261,7 +269,7 @@ class SlotObjective:
         gradient = 2.0 * pull
         by = self.unpack(gradient)
         raw = self._raw(parameters)
-        by_scale = np.empty_like(outside, dtype=float)
+        by_scale = np.empty((len(densities), len(self.rows.y)))
         for k, density in enumerate(densities):
             weights = selection.responsibility[k]
             np.multiply(weights, density.by_log_scale, out=by_scale[k])
@@ -271,7 +279,8 @@ class SlotObjective:
                 by["location_slope"][k] -= self.rows.location @ by_location
             if len(by["shape"]):
                 by["shape"][k] -= self.likelihood.by_raw(weights, density, raw[k])
-        by_scale[outside] = 0.0
+        if outside is not None:
+            by_scale[outside] = 0.0
         by["scale_bias"] -= by_scale.sum(axis=1)
         if self.spec.n_scale:
             by["scale_slope"] -= by_scale @ self.rows.scale.T
