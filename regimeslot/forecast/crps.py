@@ -14,7 +14,9 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 _TOLERANCE = 1e-8  # of the score, per panel; the error of the sum stays far below it
-_REACH = 2000.0  # scales from the location at which a tail is its power law to 1e-7
+_REACH = 2e3  # scales from the mode at which a tail is its power law, to 1e-7 of the score
+_HEAVY_REACH = 1e9  # the same for dof below 1.2, where that tail is a large part of the score
+_WIDEST = 6.0  # of a panel; in a wider one both rules may step over the same feature
 _CHUNK = 100_000  # integrand values of one component at a time, to stay in the cache
 
 # 15-point Kronrod rule on [-1, 1] with its embedded 7-point Gauss rule, as in QUADPACK
@@ -135,11 +137,11 @@ def _quadrature(y: Array, weights: Array, parts: tuple[Array, ...]) -> Array:
     are added as the power law that they are. All terms are positive: nothing cancels, and the
     tolerance is relative.
     """
-    location, scale, _, skew = parts
+    location, scale, dof, skew = parts
     live = weights > 0
     centre = np.einsum("ek,ek->e", weights, location)
     spread = np.exp(np.einsum("ek,ek->e", weights, np.log(scale)))
-    reach = _REACH * scale
+    reach = scale * np.where(dof < 1.2, _HEAVY_REACH, _REACH)
     low = np.minimum(y, np.where(live, location - reach, np.inf).min(axis=1))
     high = np.maximum(y, np.where(live, location + reach, -np.inf).max(axis=1))
     result = _power_tail(low, False, weights, parts) + _power_tail(high, True, weights, parts)
@@ -173,10 +175,12 @@ def _quadrature(y: Array, weights: Array, parts: tuple[Array, ...]) -> Array:
                 weights[row[part]],
                 tuple(array[row[part]] for array in parts),
             )
-        total = result + np.bincount(row, value, y.size)
+        # measured by what is sure: a panel far from resolved may hold a huge wrong value
+        sure = result + np.bincount(row, np.maximum(value - error, 0.0), y.size)
         middle = 0.5 * (left + right)
         exhausted = (middle <= left) | (middle >= right)
-        accepted = (error <= _TOLERANCE * total[row]) | exhausted
+        seen = (error <= _TOLERANCE * sure[row]) & (right - left <= _WIDEST)
+        accepted = seen | exhausted
         result += np.bincount(row[accepted], value[accepted], y.size)
         split = ~accepted
         left, middle, right = left[split], middle[split], right[split]

@@ -294,8 +294,8 @@ class MixtureForecast:
         """Continuous ranked probability score, in the unit of y; smaller is better.
 
         ``integral (F(x) - 1{y <= x})^2 dx``. One component and Gaussian mixtures: closed form.
-        Else adaptive quadrature, accurate to 1e-7 of the score. Infinite where a component that
-        has weight has ``dof <= 1/2``.
+        Else adaptive quadrature, accurate to about 1e-7 of the score. Infinite where a component
+        that has weight has ``dof <= 1/2``.
 
         Parameters
         ----------

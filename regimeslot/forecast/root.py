@@ -92,7 +92,8 @@ def mixture_quantile(p: Array, weights: Array, parts: tuple[Array, ...]) -> Arra
         high[active] = np.where(beyond, point, high[active])
         left_end, right_end = low[active], high[active]
         with np.errstate(over="ignore"):
-            narrow = right_end - left_end <= 4.0 * np.spacing(np.abs(point))
+            widest = np.maximum(np.abs(left_end), np.abs(right_end))
+            narrow = right_end - left_end <= np.spacing(widest)  # neighbouring floats
         done = (np.abs(gap) <= _TOLERANCE) | narrow
 
         inside = (proposal > left_end) & (proposal < right_end)
