@@ -97,21 +97,6 @@ class Selector:
         probability /= probability.sum(axis=1, keepdims=True)
         return probability
 
-    def weights(
-        self, log_density: Array, transition: Array, initial: Array, starts: object = None
-    ) -> tuple[Array, Array]:
-        """Predicted weights (K, T) and filtered probabilities (K, T) of every row.
-
-        ``initial`` is the predicted distribution of the first row of each chain; it is used with
-        memory only.
-        """
-        if self.memory:
-            result = forward_filter(log_density, transition, initial, starts)
-            return result.predicted, result.filtered
-        predicted = np.broadcast_to(transition[0].reshape(len(log_density), -1), log_density.shape)
-        posterior, _ = _posterior(log_density, predicted)
-        return predicted, posterior
-
     def select(
         self,
         log_density: Array,

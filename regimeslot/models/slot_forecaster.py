@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from regimeslot.errors import InvalidInputError
 from regimeslot.features import OFFSET, RETURN
 from regimeslot.forecast import MixtureForecast
+from regimeslot.markov.scan import forward_filter
 from regimeslot.models.base import Features, Forecaster, check_rows, check_target
+from regimeslot.models.chains import Chains
 from regimeslot.models.likelihoods import LIKELIHOODS
 from regimeslot.models.selectors import SELECTORS
 from regimeslot.models.slot_objective import (
@@ -162,9 +164,8 @@ class SlotForecaster(Forecaster):
         features = [name for name in self.columns_ if name not in (OFFSET, RETURN)]
         self.features_ = {role: self._features_of(role, features) for role in _ROLES}
 
-        order, starts = self._chains(len(frame))
-        rows = self._rows(values, target, order, starts)
-        objective = SlotObjective(self._spec(), self._penalty(), rows)
+        chains = Chains.of(len(frame), self.horizon)
+        objective = self._objective(values, target, chains)
         best = self._minimize(objective, previous)
         if previous is None:
             best = self._canonical(objective, best)
@@ -173,9 +174,12 @@ class SlotForecaster(Forecaster):
         self.objective_ = best.fun
         self.n_evaluations_ = best.n_evaluations
         self.converged_ = best.converged
-        initial = np.full((self.n_slots, 1), 1.0 / self.n_slots)
-        _, filtered = self._filter(objective, target[order], initial, starts)
-        self.state_ = self._last_of_chains(filtered, starts, len(frame))
+        self.state_ = np.full((self.horizon, self.n_slots), 1.0 / self.n_slots)
+        if self.n_slots > 1 and objective.selector.memory:
+            log_density = self._log_density(objective, target[chains.order])
+            transition = objective.transition(self.parameters_)
+            result = forward_filter(log_density, transition, self.state_[0], chains.starts)
+            self.state_ = chains.after(result.filtered, self.state_)
         return self
 
     def _check_parameters(self) -> None:
@@ -211,40 +215,12 @@ class SlotForecaster(Forecaster):
             raise InvalidInputError(f"{role}_features names unknown column(s) {', '.join(missing)}")
         return list(chosen)
 
-    def _spec(self) -> SlotSpec:
-        return SlotSpec(
-            self.n_slots, self.selector, self.likelihood, *(len(self.features_[r]) for r in _ROLES)
-        )
-
-    def _penalty(self) -> Penalty:
-        return Penalty(
-            shared=self.shared_penalty,
-            deviation=self.deviation_penalty,
-            gate=self.gate_penalty,
-            location=self.location_penalty,
-            location_slope=self.slope_penalty,
-        )
-
-    def _chains(self, n_rows: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Row order that lays the chains t, t + h, t + 2h ... end to end, and their first rows."""
-        chains = [
-            np.arange(first, n_rows, self.horizon) for first in range(min(self.horizon, n_rows))
-        ]
-        lengths = [len(chain) for chain in chains]
-        return np.concatenate(chains), np.cumsum([0, *lengths[:-1]])
-
     def _where(self, names: list[str]) -> list[int]:
         return [self.columns_.index(name) for name in names]
 
-    def _rows(
-        self,
-        values: Array,
-        target: Array,
-        order: NDArray[np.intp],
-        starts: NDArray[np.intp],
-    ) -> Rows:
-        """Standardised rows in chain order, each role's features as (F, T)."""
-        n_rows = len(values)
+    def _objective(self, values: Array, target: Array, chains: Chains) -> SlotObjective:
+        """Objective on standardised rows in chain order, each role's features as (F, T)."""
+        n_rows, order = len(values), chains.order
         age = np.arange(n_rows)[::-1]
         weights = np.ones(n_rows) if self.half_life is None else 0.5 ** (age / self.half_life)
         offset = np.zeros(n_rows)
@@ -253,21 +229,31 @@ class SlotForecaster(Forecaster):
         designs: dict[tuple[str, ...], Array] = {}
         for names in {tuple(names) for names in self.features_.values()}:
             where = self._where(list(names))
-            design = np.ascontiguousarray(values.T[where])
+            design = values.T[where]
             if self.horizon > 1:
-                design = np.ascontiguousarray(design[:, order])
+                design = design[:, order]
             design -= self.feature_mean_[where, None]
             design /= self.feature_std_[where, None]
             designs[names] = np.clip(design, -FEATURE_LIMIT, FEATURE_LIMIT, out=design)
-        return Rows(
+        rows = Rows(
             (target[order] - self.center_) / self.spread_,
             offset[order],
             designs[tuple(self.features_["location"])],
             designs[tuple(self.features_["scale"])],
             designs[tuple(self.features_["gate"])],
             weights[order],
-            starts,
+            chains.starts,
         )
+        sizes = (len(self.features_[role]) for role in _ROLES)
+        penalty = Penalty(
+            shared=self.shared_penalty,
+            deviation=self.deviation_penalty,
+            gate=self.gate_penalty,
+            location=self.location_penalty,
+            location_slope=self.slope_penalty,
+        )
+        spec = SlotSpec(self.n_slots, self.selector, self.likelihood, *sizes)
+        return SlotObjective(spec, penalty, rows)
 
     def _minimize(self, objective: SlotObjective, previous: dict[str, Any] | None) -> Minimum:
         if previous is not None and self._fits(objective, previous):
@@ -330,25 +316,12 @@ class SlotForecaster(Forecaster):
         return replace(found, x=change @ found.x, inverse_hessian=metric)
 
     # ------------------------------------------------------------------ forecast
-    def _filter(
-        self, objective: SlotObjective, target: Array, initial: Array, starts: NDArray[np.intp]
-    ) -> tuple[Array, Array]:
-        """Predicted and filtered probabilities (K, T); a missing target (NaN) changes nothing."""
-        if self.n_slots == 1:
-            ones = np.ones((1, len(target)))
-            return ones, ones
+    def _log_density(self, objective: SlotObjective, target: Array) -> Array:
+        """Log density (K, T) of each slot; a missing target (NaN) tells the slots nothing."""
         densities, _ = objective.densities(self.parameters_)
         log_density = np.stack([d.log_density for d in densities])
         log_density[:, ~np.isfinite(target)] = 0.0
-        transition = objective.transition(self.parameters_)
-        return objective.selector.weights(log_density, transition, initial, starts)
-
-    def _last_of_chains(self, filtered: Array, starts: NDArray[np.intp], n_rows: int) -> Array:
-        """Filtered probabilities (h, K) that the next h rows follow from."""
-        ends = np.append(starts[1:], n_rows) - 1
-        last = np.full((self.horizon, self.n_slots), 1.0 / self.n_slots)
-        last[: len(ends)] = filtered[:, ends].T
-        return np.roll(last, -(n_rows % self.horizon), axis=0)
+        return log_density
 
     def _run(self, X: Features, y: ArrayLike | None) -> tuple[MixtureForecast, Array]:
         """Forecasts of new rows, and the state after them."""
@@ -358,35 +331,23 @@ class SlotForecaster(Forecaster):
         if not n_rows:
             raise InvalidInputError("X has no rows to forecast")
         known = np.full(n_rows, np.nan) if y is None else check_target(y, n_rows, missing=True)
-        order, starts = self._chains(n_rows)
-        target = known[order]
-        rows = self._rows(
-            frame.to_numpy(float), np.where(np.isfinite(known), known, self.center_), order, starts
-        )
-        objective = SlotObjective(self._spec(), self._penalty(), rows)
-        initial = self.state_[: len(starts)].T
+        chains = Chains.of(n_rows, self.horizon)
+        filled = np.where(np.isfinite(known), known, self.center_)
+        objective = self._objective(frame.to_numpy(float), filled, chains)
+        transition = objective.transition(self.parameters_)
+        state = self.state_
         if self.n_slots > 1 and objective.selector.memory:
-            transition = objective.transition(self.parameters_)
-            at_start = transition[:, :, starts] if transition.ndim == 3 else transition[:, :, None]
-            initial = np.einsum(
-                "ks,kjs->js",
-                initial,
-                np.broadcast_to(at_start, (self.n_slots, self.n_slots, len(starts))),
-            )
-        weights, filtered = self._filter(objective, target, initial, starts)
-        state = self._last_of_chains(filtered, starts, n_rows)
-        if n_rows < self.horizon:  # chains that no new row touched keep their state
-            state = np.vstack([self.state_[n_rows:], filtered.T])
-        back = np.argsort(order)
-        log_scale = objective.held_log_scales(self.parameters_)[:, back].T
-        location = np.stack(
-            [np.broadcast_to(m, n_rows) for m in objective.locations(self.parameters_)], axis=1
-        )[back]
+            log_density = self._log_density(objective, known[chains.order])
+            weights, state = chains.filter(log_density, transition, self.state_)
+        else:
+            every = np.broadcast_to(transition[0].reshape(self.n_slots, -1), (self.n_slots, n_rows))
+            weights = chains.back(every)
+        locations = [np.broadcast_to(m, n_rows) for m in objective.locations(self.parameters_)]
         raw = self.parameters_["shape"].tolist() or [0.0] * self.n_slots
         forecast = MixtureForecast.from_std(
-            weights[:, back].T,
-            self.center_ + self.spread_ * location,
-            self.spread_ * np.exp(log_scale),
+            weights,
+            self.center_ + self.spread_ * chains.back(np.stack(locations)),
+            self.spread_ * np.exp(chains.back(objective.held_log_scales(self.parameters_))),
             np.array([objective.likelihood.dof(value) for value in raw]),
             index=frame.index,
             labels=tuple(f"slot {k}" for k in range(self.n_slots)),

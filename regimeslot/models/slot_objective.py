@@ -189,9 +189,9 @@ class SlotObjective:
             blocks["slope"] = penalty.gate * np.kron(relative, np.eye(self.spec.n_gate))
             blocks["bias"] = penalty.gate_bias * relative
             if self.selector.memory:
-                common = 1.0 / (1.0 / (slots * penalty.transition) + 1.0 / penalty.gate_bias)
-                if not self.selector.gate:
-                    common = slots * penalty.transition
+                common = own = slots * penalty.transition
+                if self.selector.gate:  # a common logit may also be carried by the gate's bias
+                    common = own * penalty.gate_bias / max(own + penalty.gate_bias, 1e-300)
                 rows = penalty.transition * apart + common / slots * mean
                 blocks["bias"] = np.kron(rows, relative)
         matrix = np.zeros((self.size, self.size))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+import warnings
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
@@ -11,11 +13,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from regimeslot.errors import InvalidInputError
-from regimeslot.solvers.slot_design import Array, softmax
-from regimeslot.solvers.slot_em import SlotState
-from regimeslot.solvers.slot_fit import SolverSettings, fit_slots, mixture_likelihood
+from regimeslot.errors import InvalidInputError, RegimeWarning
+from regimeslot.solvers.slot_design import Array, Design, softmax
+from regimeslot.solvers.slot_em import SlotState, log_density
+from regimeslot.solvers.slot_fit import (
+    SolverSettings,
+    fit_slots,
+    mixture_likelihood,
+    pooled_state,
+)
 from regimeslot.solvers.slot_penalty import SlotPenalty
+from regimeslot.solvers.slot_select import choose_n_slots
 from regimeslot.solvers.slot_units import RawSlots, Units
 
 if TYPE_CHECKING:
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["SlotRegressor"]
 
 _SOLVERS = ("em", "likelihood", "rmsprop")
+_POOLING_ROUNDS = 3  # the strengths hardly move after the second
+_UNUSED = 0.001  # mean slot weight below which a slot counts as dead
 
 
 def _slots_differ(model: SlotRegressor) -> bool:
@@ -46,7 +56,8 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     Parameters
     ----------
     n_slots
-        number of slots; one slot is linear regression
+        number of slots; one slot is linear regression. ``"auto"`` adds slots as long as they make
+        held-out rows significantly more likely
     solver
         ``"em"``: EM from many starts, then the cooperative squared error itself (the default).
         ``"likelihood"``: the mixture likelihood, with a residual variance for every slot.
@@ -55,6 +66,15 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     ridge
         penalty on each slot's slopes, as ``alpha`` in ``sklearn.linear_model.Ridge`` on
         standardised features: squared error summed over rows
+    pooling
+        partial pooling of the slots toward a shared base, in the units of ``ridge``: the penalty on
+        each coefficient's deviation from the mean of the slots. None leaves the slots independent,
+        ``numpy.inf`` is one pooled regression, ``"auto"`` estimates a strength for every
+        coefficient
+    rank
+        the slots' deviations from their base span at most this many directions; None is free
+    max_slots
+        most slots that ``n_slots="auto"`` tries
     n_starts
         EM starts
     max_iter
@@ -81,6 +101,12 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         mean entropy of the slot weights of a row, nats; 0 is a hard choice
     effective_slots_ : float
         exp of the entropy of ``usage_``: between 1 and K
+    n_restarts_ : int
+        slots that died during the fit and were started again
+    n_slots_ : int
+        number of slots
+    slot_scores_ : (number tried,)
+        mean held-out log density for 1, 2, ... slots; only with ``n_slots="auto"``
     n_iter_ : int
         EM iterations (epochs for ``"rmsprop"``)
 
@@ -112,10 +138,13 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_slots: int = 2,
+        n_slots: int | str = 2,
         *,
         solver: str = "em",
         ridge: float = 0.0,
+        pooling: float | str | None = None,
+        rank: int | None = None,
+        max_slots: int = 6,
         n_starts: int = 32,
         max_iter: int = 20,
         learning_rate: float = 0.01,
@@ -127,6 +156,9 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.n_slots = n_slots
         self.solver = solver
         self.ridge = ridge
+        self.pooling = pooling
+        self.rank = rank
+        self.max_slots = max_slots
         self.n_starts = n_starts
         self.max_iter = max_iter
         self.learning_rate = learning_rate
@@ -159,12 +191,18 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         previous = self._previous(rows.shape[1], Y.shape[1])
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         units = Units.of(rows, Y, weights)
+        self.n_restarts_ = 0
         if self.solver == "rmsprop":
+            self.n_slots_ = cast(int, self.n_slots)
             slots, self.n_iter_ = self._fit_rmsprop(rows, Y, weights, previous, seed)
         else:
+            design = units.design(rows, Y, weights)
+            rng = np.random.default_rng(seed)
             start = None if previous is None else units.from_raw(previous)
-            state = self._solve(units, rows, Y, weights, start, seed)
+            self.n_slots_ = self._choose_slots(design, previous, rng)
+            state = self._solve(design, self.n_slots_, rng, start)
             slots, self.n_iter_ = units.to_raw(state), state.iterations
+            self.n_restarts_ = state.restarts
         if previous is None:
             slots = slots.reordered(_canonical_order(slots, units.x_scale))
         self._store(slots, single=np.ndim(targets) == 1)
@@ -202,16 +240,32 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise InvalidInputError(
                 f"expected solver to be one of {', '.join(_SOLVERS)}, got {self.solver!r}"
             )
-        for name in ("n_slots", "n_starts", "max_iter", "epochs", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise InvalidInputError(f"expected {name} to be a positive integer, got {value!r}")
+        counts = ["n_slots", "n_starts", "max_iter", "epochs", "batch_size", "max_slots"]
+        if self.n_slots == "auto":
+            counts.remove("n_slots")
+        for name in counts:
+            _check_count(name, getattr(self, name), least=1)
+        if self.rank is not None:
+            _check_count("rank", self.rank, least=0)
         if not 0 <= self.ridge < np.inf:
             raise InvalidInputError(f"expected ridge to be finite and >= 0, got {self.ridge!r}")
-        if self.solver == "rmsprop" and self.ridge:
+        if self.pooling is not None and self.pooling != "auto":
+            number = isinstance(self.pooling, numbers.Real) and not isinstance(self.pooling, bool)
+            if not number or not cast(float, self.pooling) >= 0:
+                raise InvalidInputError(
+                    f"expected pooling to be None, 'auto' or a number >= 0, got {self.pooling!r}"
+                )
+        if self.rank is not None and self.pooling is not None:
             raise InvalidInputError(
-                f"expected ridge=0 with solver='rmsprop', got {self.ridge!r}; "
-                "use solver='em' to penalise the slots"
+                f"expected either rank or pooling, got rank={self.rank!r} and "
+                f"pooling={self.pooling!r}; leave one of them at None"
+            )
+        plain = not self.ridge and self.pooling is None and self.rank is None
+        if self.solver == "rmsprop" and not (plain and self.n_slots != "auto"):
+            raise InvalidInputError(
+                "expected plain slots of a given number with solver='rmsprop', got "
+                f"n_slots={self.n_slots!r}, ridge={self.ridge!r}, pooling={self.pooling!r}, "
+                f"rank={self.rank!r}; use solver='em' for shrinkage and automatic numbers"
             )
 
     def _previous(self, n_features: int, n_outputs: int) -> RawSlots | None:
@@ -220,10 +274,11 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return None
         K = len(self.gate_intercept_)
         coef = self.slot_coef_.reshape(K, -1, self.slot_coef_.shape[-1])
-        if coef.shape != (self.n_slots, n_outputs, n_features):
+        n_slots = K if self.n_slots == "auto" else self.n_slots
+        if coef.shape != (n_slots, n_outputs, n_features):
             raise InvalidInputError(
                 f"expected a warm start with the shape of the last fit {coef.shape}, "
-                f"got (n_slots, outputs, features) = {(self.n_slots, n_outputs, n_features)}; "
+                f"got (n_slots, outputs, features) = {(n_slots, n_outputs, n_features)}; "
                 "set warm_start=False or clone the model"
             )
         return RawSlots(
@@ -234,24 +289,39 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.noise_variance_.reshape(K, -1),
         )
 
+    def _choose_slots(
+        self, design: Design, previous: RawSlots | None, rng: np.random.Generator
+    ) -> int:
+        if self.n_slots != "auto":
+            return int(self.n_slots)
+        if previous is not None:
+            return len(previous.coef)
+        number, self.slot_scores_ = choose_n_slots(
+            design,
+            lambda rows, n_slots: self._solve(rows, n_slots, rng, None),
+            log_density,
+            most=self.max_slots,
+            rng=rng,
+        )
+        return number
+
     def _solve(
-        self,
-        units: Units,
-        X: Array,
-        Y: Array,
-        weights: Array,
-        start: SlotState | None,
-        seed: int,
+        self, design: Design, n_slots: int, rng: np.random.Generator, start: SlotState | None
     ) -> SlotState:
-        design = units.design(X, Y, weights)
         D = design.Z.shape[1]
         ridge = np.full(D, float(self.ridge))
         ridge[-1] = 0.0
-        penalty = SlotPenalty(ridge, np.zeros(D), self.n_slots, 1e-9 * design.total)
-        settings = SolverSettings(n_starts=self.n_starts, max_iter=self.max_iter)
+        fixed = 0.0 if self.pooling is None or self.pooling == "auto" else float(self.pooling)
+        if np.isinf(fixed):
+            return pooled_state(design, n_slots, ridge * n_slots)
+        penalty = SlotPenalty(ridge, np.full(D, fixed), n_slots, 1e-9 * design.total, self.rank)
+        settings = SolverSettings(
+            n_starts=self.n_starts,
+            max_iter=self.max_iter,
+            pooling_rounds=_POOLING_ROUNDS if self.pooling == "auto" else 0,
+        )
         solve = fit_slots if self.solver == "em" else mixture_likelihood
-        rng = np.random.default_rng(seed)
-        return solve(design, self.n_slots, penalty, settings, rng=rng, start=start)
+        return solve(design, n_slots, penalty, settings, rng=rng, start=start)
 
     def _fit_rmsprop(
         self, X: Array, Y: Array, weights: Array, previous: RawSlots | None, seed: int
@@ -261,7 +331,7 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         from regimeslot.models.slot_weight import SlotWeight
         from regimeslot.solvers.slot_rmsprop import train_rmsprop
 
-        K, d, p = self.n_slots, X.shape[1], Y.shape[1]
+        K, d, p = self.n_slots_, X.shape[1], Y.shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             layer = SlotWeight(K, d, p)
@@ -286,13 +356,13 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             seed=seed,
         )
 
-        def numbers(tensor: torch.Tensor) -> Array:
+        def array(tensor: torch.Tensor) -> Array:
             return np.array(tensor.detach(), dtype=np.float64)
 
-        gate, offset = numbers(selector.weight), numbers(selector.bias)
+        gate, offset = array(selector.weight), array(selector.bias)
         slots = RawSlots(
-            numbers(layer.weight).reshape(K, d, p).transpose(0, 2, 1),
-            numbers(layer.bias),
+            array(layer.weight).reshape(K, d, p).transpose(0, 2, 1),
+            array(layer.bias),
             gate - gate.mean(0),
             offset - offset.mean(),
             np.ones((K, p)),
@@ -324,11 +394,26 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.selector_entropy_ = float(share @ -(pi * log_pi).sum(1))
         used = self.usage_[self.usage_ > 0]
         self.effective_slots_ = float(np.exp(-(used * np.log(used)).sum()))
+        dead = np.flatnonzero(self.usage_ < _UNUSED)
+        if len(dead):
+            warnings.warn(
+                f"expected every slot to be used, got slots {dead.tolist()} with less than "
+                f"{_UNUSED:.1%} of the rows after {self.n_restarts_} restarts; "
+                "lower n_slots, or choose it with n_slots='auto'",
+                RegimeWarning,
+                stacklevel=3,
+            )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _check_count(name: str, value: object, *, least: int) -> None:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or int(cast(int, value)) < least:
+        raise InvalidInputError(f"expected {name} to be an integer >= {least}, got {value!r}")
 
 
 def _canonical_order(slots: RawSlots, scale: Array) -> NDArray[np.intp]:
