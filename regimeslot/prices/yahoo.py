@@ -128,14 +128,12 @@ def _yfinance(state_dir: Path) -> Iterator[Any]:
     """Lend yfinance with errors raised and its chatter off, and put its settings back."""
     with warnings.catch_warnings():
         import yfinance as yf
-        from yfinance.data import YfData
 
         warnings.simplefilter("ignore")  # after the import, which sets filters of its own
 
         logger = logging.getLogger("yfinance")
         hidden, level = yf.config.debug.hide_exceptions, logger.level
         yf.cache.set_cache_location(str(state_dir))  # goes without where it cannot be written
-        YfData.cache_get.cache_clear()  # it replays a stored bad reply without asking again
         yf.config.debug.hide_exceptions = False
         logger.setLevel(logging.CRITICAL)
         try:
@@ -183,15 +181,12 @@ def _session() -> Any:
 
 
 def _attempts(yf: Any, session: Any, symbol: str, deadline: float) -> Entry:
-    from yfinance.data import YfData
-
     try:
         return _attempt(yf, session, symbol)
     except _BrokenReplyError as error:
         if deadline - time.monotonic() < 2 * _PAUSE:
             raise NetworkError(str(error)) from error
     time.sleep(_PAUSE)
-    YfData.cache_get.cache_clear()
     try:
         return _attempt(yf, session, symbol)
     except _BrokenReplyError as error:
@@ -206,7 +201,9 @@ def _attempt(yf: Any, session: Any, symbol: str) -> Entry:
     from curl_cffi.requests import exceptions as curl
     from peewee import PeeweeException  # yfinance's sqlite caches: locked by another process
     from yfinance import exceptions as yfx
+    from yfinance.data import YfData
 
+    YfData.cache_get.cache_clear()  # it replays a stored bad reply without asking again
     try:
         ticker = yf.Ticker(symbol, session=session)
         frame = ticker.history(period="max", auto_adjust=False, actions=True, keepna=True)

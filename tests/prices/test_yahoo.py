@@ -50,7 +50,9 @@ def test_the_whole_history_is_asked_for(yahoo: fy.FakeYahoo, spy: fy.Listing) ->
 def test_a_dividend_after_the_last_bar_adds_no_row(yahoo: fy.FakeYahoo) -> None:
     bars = fy.make_bars()
     yahoo.add("SPY", bars, dividends={"2024-03-18": 1.6})
-    assert load().last == bars.index[-1]
+    prices = load()
+    assert prices.last == bars.index[-1]
+    assert prices.notes == ()
 
 
 @pytest.mark.parametrize(
