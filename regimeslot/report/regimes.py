@@ -1,0 +1,252 @@
+"""Second answer of the first screen, and the sections about regimes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regimeslot.report.shapes import stack_shape
+from regimeslot.report.tables import Table, cell
+from regimeslot.report.view import View
+from regimeslot.report.words import count, date, probability, share
+
+__all__ = ["lasted", "regime_answer", "slots_section", "transition_section"]
+
+OUTLOOK_STEPS = 21
+_NO_REGIMES = (
+    "No regime model was run, so there are no regimes to show. Add one: --models slots-sticky."
+)
+
+
+def lasted(likeliest: np.ndarray, now: int) -> int:
+    """Rows at the end of the series for which regime ``now`` has been the likeliest.
+
+    Examples
+    --------
+    >>> lasted(np.array([0, 1, 1]), 1), lasted(np.array([0, 1, 1]), 0)
+    (2, 0)
+    """
+    others = np.flatnonzero(likeliest != now)
+    return len(likeliest) if not len(others) else int(len(likeliest) - 1 - others[-1])
+
+
+def regime_answer(view: View) -> dict[str, Any]:
+    """Regime of the next session: name, probability, age, time left, outlook."""
+    table = view.regimes
+    if table is None:
+        return {"missing": _NO_REGIMES}
+    outlook = view.run.regime_outlook(OUTLOOK_STEPS) if view.run is not None else None
+    if outlook is None or outlook.empty:
+        ahead, when = table.iloc[[-1]].to_numpy(), f"on {date(view.index[-1])}, the last row"
+    else:
+        ahead, when = outlook.to_numpy(), "for the next session"
+    names = list(table.columns)
+    likeliest = table.to_numpy().argmax(axis=1)
+    now = int(ahead[0].argmax())
+    age = lasted(likeliest, now)
+    period = view.period
+    if age:
+        age_words = f"the likeliest for {period.steps(age)} so far"
+    else:
+        age_words = "new: another regime was the likeliest until now"
+    answer = {
+        "headline": names[now].capitalize(),
+        "number": now,
+        "probability": f"{probability(float(ahead[0, now]))} likely {when}",
+        "age": age_words,
+        "left": _time_left(view),
+        "model": view.regime_model,
+        "regimes": [
+            {"number": k, "of": len(names), "name": name, "probability": share(float(ahead[0, k]))}
+            for k, name in enumerate(names)
+        ],
+        "outlook": None,
+    }
+    if len(ahead) > 1:
+        answer["outlook"] = _outlook(view, ahead, names)
+    return answer
+
+
+def _time_left(view: View) -> str | None:
+    if view.run is None:
+        return None
+    left = view.run.expected_time_left()
+    if not math.isfinite(left):
+        return None
+    return f"expected to last {view.period.steps(max(left, 1.0))} more"
+
+
+def _outlook(view: View, ahead: np.ndarray, names: list[str]) -> dict[str, Any]:
+    steps = len(ahead)
+    ticks = [(k - 1, str(k)) for k in (1, 5, 10, 15, 21) if k <= steps]
+    said = "; ".join(
+        f"{name} {share(ahead[0, k])} next, {share(ahead[-1, k])} in {steps}"
+        for k, name in enumerate(names)
+    )
+    rows = [[cell(str(i + 1)), *(cell(share(p, 1)) for p in row)] for i, row in enumerate(ahead)]
+    return {
+        "title": f"Regime probabilities over the next {view.period.steps(steps)}",
+        "alt": f"Stacked areas of regime probabilities over {view.period.steps(steps)}: {said}.",
+        "axis": f"{view.period.step}s ahead",
+        "shape": stack_shape(ahead, ticks),
+        "table": Table(
+            "Probability of each regime by step ahead, with today's features held",
+            (f"{view.period.step.capitalize()}s ahead", *names),
+            rows,
+            text_columns=(),
+        ),
+    }
+
+
+def slots_section(view: View) -> dict[str, Any]:
+    """What each regime is, in numbers and plain words."""
+    table = view.regimes
+    if table is None:
+        return {"missing": _NO_REGIMES}
+    held = view.run.regime_table() if view.run is not None else pd.DataFrame()
+    if held.empty:
+        held = _plain_table(view, table)
+    unit, period = view.unit, view.period
+    columns = ["Regime", "Share of time, %", f"Mean spell, {period.step}s"]
+    columns += [f"Mean, {unit.name} a {period.each}", f"Volatility, {unit.name} a {period.each}"]
+    if "dof" in held:
+        columns += ["Degrees of freedom", "Tails"]
+    if "features" in held:
+        columns.append("Features that move its scale most")
+    rows = []
+    for name, row in held.iterrows():
+        cells = [cell(str(name), strong=True), cell(f"{100 * row['occupancy']:.0f}")]
+        cells += [cell(f"{row['mean_duration']:.1f}"), cell(unit.number(row["mean"], plus=True))]
+        cells.append(cell(unit.number(row["volatility"])))
+        if "dof" in held:
+            cells += [cell(_dof(row["dof"])), cell(_tails(row["dof"]))]
+        if "features" in held:
+            cells.append(cell(_feature_words(str(row["features"]))))
+        rows.append(cells)
+    last = len(columns) - 1
+    text = (0, *((6,) if "dof" in held else ()), *((last,) if "features" in held else ()))
+    return {
+        "title": _slots_title(held, unit, period),
+        "table": Table("What each regime is", tuple(columns), rows, text_columns=text),
+        "note": "Means, volatilities and spells are those of the walk-forward rows, weighted by "
+        "the probability predicted for each row; a regime's name is its typical volatility. "
+        "Features act on the log of the scale, per standard deviation of the feature.",
+    }
+
+
+def _plain_table(view: View, table: pd.DataFrame) -> pd.DataFrame:
+    """Occupancy, spell and moments from the probabilities alone."""
+    rows = []
+    likeliest = table.to_numpy().argmax(axis=1)
+    for k in range(table.shape[1]):
+        weight = table.iloc[:, k].to_numpy()
+        share_of = weight / max(float(weight.sum()), 1e-300)
+        mean = float(share_of @ view.y)
+        inside = likeliest == k
+        spells = int((inside & ~np.append(False, inside[:-1])).sum())
+        rows.append(
+            {
+                "occupancy": float(weight.mean()),
+                "mean_duration": float(inside.sum() / spells) if spells else math.nan,
+                "mean": mean,
+                "volatility": float(np.sqrt(share_of @ (view.y - mean) ** 2)),
+            }
+        )
+    return pd.DataFrame(rows, index=table.columns)
+
+
+def _slots_title(held: pd.DataFrame, unit: Any, period: Any) -> str:
+    first, last = held.iloc[0], held.iloc[-1]
+    ratio = last["volatility"] / first["volatility"] if first["volatility"] > 0 else math.nan
+    if not math.isfinite(ratio):
+        return f"{len(held)} regimes"
+    return (
+        f"The wildest regime moves {ratio:.1f} times as much as the calmest "
+        f"({unit.text(last['volatility'])} against {unit.text(first['volatility'])} a "
+        f"{period.each}), {share(last['occupancy'])} of the time"
+    )
+
+
+def _dof(value: float) -> str:
+    return "infinite" if not math.isfinite(value) or value > 200 else f"{value:.1f}"
+
+
+def _tails(dof: float) -> str:
+    if not math.isfinite(dof) or dof > 30:
+        return "normal"
+    if dof > 10:
+        return "a little fatter than normal"
+    return "fat" if dof > 4 else "very fat"
+
+
+_FEATURES = {
+    "log_vol": "volatility of the last two weeks",
+    "last_return": "the last return",
+    "last_z": "the last return, in volatilities",
+    "last_abs_z": "the size of the last return",
+    "close_location": "the close within the day's range",
+    "range_last": "the last day's range",
+    "market_last_z": "the market's last return",
+    "mean_12": "the mean of the last 12 rows",
+}
+_FEATURES_BY_SPAN = {
+    "vol": "{n}-row volatility against 11-row",
+    "log_vol": "{n}-row volatility",
+    "tail": "tail weight of the last {n} rows",
+    "downside": "share of losses in the last {n} rows",
+    "trend": "trend of the last {n} rows",
+    "drawdown": "distance from the {n}-row high",
+    "range": "{n}-row range against volatility",
+    "market_vol": "the market's {n}-row volatility",
+    "lag": "the value {n} rows ago",
+}
+
+
+def _feature_words(text: str) -> str:
+    """Plain words for "vol_63 +0.12, trend_5 -0.03"."""
+    words = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        column, _, size = part.rpartition(" ")
+        stem, _, span = column.rpartition("_")
+        if column in _FEATURES:
+            said = _FEATURES[column]
+        elif stem in _FEATURES_BY_SPAN and span.isdigit():
+            said = _FEATURES_BY_SPAN[stem].format(n=span)
+        else:
+            said = column
+        words.append(f"{said} ({size})")
+    return "; ".join(words) or "none"
+
+
+def transition_section(view: View) -> dict[str, Any]:
+    """Transition matrix into the next session, shaded by probability."""
+    matrix = view.run.transition_matrix() if view.run is not None else pd.DataFrame()
+    if matrix.empty:
+        return {
+            "missing": "A transition matrix needs a fitted regime model: make the report of a run "
+            "(regimeslot fit) with slots-sticky or slots-markov."
+        }
+    values = matrix.to_numpy(dtype=float)
+    stay = np.diag(values)
+    names = [str(name) for name in matrix.columns]
+    calm, wild = names[0].split(",")[0], names[-1].split(",")[0]
+    rows = [
+        [cell(str(name), strong=True)]
+        + [cell(f"{100 * p:.1f}", shade=round(float(p), 2)) for p in row]
+        for name, row in zip(matrix.index, values, strict=True)
+    ]
+    spells = ", ".join(count(1.0 / max(1.0 - p, 1e-9)) for p in (stay[0], stay[-1]))
+    return {
+        "title": f"{calm.capitalize()} stays with {share(stay[0], 1)}, {wild} with "
+        f"{share(stay[-1], 1)} ({spells} {view.period.step}s on average)",
+        "table": Table(
+            "Probability of the next regime (columns) from the present one (rows), %",
+            ("From \\ to", *names),
+            rows,
+            text_columns=(0,),
+        ),
+        "note": "At the features of the next session; with a gate they change from day to day.",
+    }

@@ -1,0 +1,144 @@
+"""How numbers, dates and verdicts are written: units always said, no more digits than are known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+__all__ = [
+    "PERIODS",
+    "Period",
+    "Unit",
+    "count",
+    "date",
+    "probability",
+    "share",
+    "signed",
+    "verdict",
+]
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+SIGNIFICANT = 2.0  # |t| from which a difference is called one
+
+
+@dataclass(frozen=True)
+class Period:
+    """What one row is called, and how many make a year.
+
+    Attributes
+    ----------
+    step : str
+        "session" where rows are trading days, else "week", "month", ...
+    each : str
+        The same in "nats a day".
+    per_year : float or None
+        None where it is not known; then nothing is annualised.
+    """
+
+    step: str
+    each: str
+    per_year: float | None
+
+    def steps(self, number: float) -> str:
+        """Number with its noun: "1 session", "5,800 sessions"."""
+        return f"{count(number)} {self.step}{'' if round(number) == 1 else 's'}"
+
+
+PERIODS = {
+    "daily": Period("session", "day", 252.0),
+    "weekly": Period("week", "week", 52.0),
+    "monthly": Period("month", "month", 12.0),
+    "quarterly": Period("quarter", "quarter", 4.0),
+    "yearly": Period("year", "year", 1.0),
+    "irregular": Period("row", "row", None),
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Unit in which forecasts are shown.
+
+    Attributes
+    ----------
+    factor : float
+        From the data's unit to the shown one: 100 for log returns.
+    name : str
+        "%" for log returns, "units" for others.
+    decimals : int
+        Digits after the point that a typical move deserves.
+    """
+
+    factor: float
+    name: str
+    decimals: int
+
+    @classmethod
+    def of(cls, transform: str, typical: float) -> Unit:
+        """Unit of a transform, with digits for moves of ``typical`` size in the data's unit."""
+        factor, name = (100.0, "%") if transform == "log-return" else (1.0, "units")
+        shown = abs(typical) * factor
+        decimals = 2 if not shown > 0 else int(min(max(1 - math.floor(math.log10(shown)), 0), 6))
+        return cls(factor, name, decimals)
+
+    def number(self, value: float, *, plus: bool = False, extra: int = 0) -> str:
+        """Value without the unit."""
+        if not math.isfinite(value):
+            return "n/a"
+        digits = self.decimals + extra
+        return f"{_clean(value * self.factor, digits):{'+' if plus else ''},.{digits}f}"
+
+    def text(self, value: float, *, plus: bool = False, extra: int = 0) -> str:
+        """Value with the unit."""
+        return f"{self.number(value, plus=plus, extra=extra)} {self.name}"
+
+
+def _clean(value: float, decimals: int) -> float:
+    """Rounded, without a minus in front of zero."""
+    return round(value, decimals) + 0.0
+
+
+def date(label: object, *, weekday: bool = True) -> str:
+    """A date as an exchange writes it, "Mon 2 Jan 2023"; other labels as they are."""
+    if not isinstance(label, pd.Timestamp):
+        return str(label)
+    day = f"{label.day} {_MONTHS[label.month - 1]} {label.year}"
+    return f"{_DAYS[label.dayofweek]} {day}" if weekday else day
+
+
+def count(number: float) -> str:
+    """Whole number with thousands separated."""
+    return f"{round(number):,}"
+
+
+def signed(value: float, decimals: int = 4) -> str:
+    """Number that always shows its sign: a gain."""
+    return "n/a" if not math.isfinite(value) else f"{_clean(value, decimals):+,.{decimals}f}"
+
+
+def share(value: float, decimals: int = 0) -> str:
+    """Share as a percentage."""
+    return "n/a" if not math.isfinite(value) else f"{100.0 * value:.{decimals}f} %"
+
+
+def probability(value: float) -> str:
+    """Probability in whole percent, never rounded to certainty."""
+    if 0.0 < value < 0.005:
+        return "below 1 %"
+    if 0.995 <= value < 1.0:
+        return "above 99 %"
+    return share(value)
+
+
+def verdict(t: float, better: str = "better", worse: str = "worse") -> str:
+    """Significance in words."""
+    if not math.isfinite(t):
+        return "not comparable"
+    if abs(t) < SIGNIFICANT:
+        return "no difference found"
+    return better if t > 0 else worse
