@@ -50,12 +50,12 @@ def coefficients(model: SlotForecaster, role: str = "scale") -> pd.DataFrame:
     -------
     DataFrame (slots, features)
     """
+    blocks = {"scale": "scale_slope", "location": "location_slope", "gate": "slope"}
+    if role not in blocks:
+        raise InvalidInputError(f"role must be one of {', '.join(blocks)}, got {role!r}")
     model._require_fit()
     names = model.features_[role]
-    block = {"scale": "scale_slope", "location": "location_slope", "gate": "slope"}.get(role)
-    if block is None:
-        raise InvalidInputError(f"role must be scale, location or gate, got {role!r}")
-    values = model.parameters_.get(block, np.zeros((0, 0)))
+    values = model.parameters_.get(blocks[role], np.zeros((0, 0)))
     if not names or not len(values):
         return pd.DataFrame(index=range(model.n_slots))
     if role == "gate":

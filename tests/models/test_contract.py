@@ -18,9 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::regimeslot.errors.RegimeWarning
 @pytest.fixture(scope="module")
 def fitted(dataset):
     """Every model, fitted once on the first rows."""
-    return {
-        name: make_forecaster(name).fit(dataset.X[:TRAIN], dataset.y[:TRAIN]) for name in NAMES
-    }
+    return {name: make_forecaster(name).fit(dataset.X[:TRAIN], dataset.y[:TRAIN]) for name in NAMES}
 
 
 def same(a, b, rtol=1e-10, atol=1e-12):
