@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from regimeslot.errors import InvalidInputError
-from regimeslot.forecast import MixtureForecast
 from scipy import stats
 from scipy.integrate import quad
+
+from regimeslot.errors import InvalidInputError
+from regimeslot.forecast import MixtureForecast
 
 LEVELS = np.array([1e-6, 0.01, 0.05, 0.3, 0.5, 0.75, 0.99, 1 - 1e-6])
 
@@ -215,6 +216,20 @@ class TestQuantile:
         forecast = random_mixture(6, n=20)
         assert_allclose(forecast.cdf(forecast.quantile(1e-12)), 1e-12, rtol=1e-7)
 
+    def test_upper_tail_is_as_accurate_as_the_lower(self) -> None:
+        rng = np.random.default_rng(7)
+        places, widths = rng.normal(size=(2, 4, 3))
+        left = MixtureForecast([0.2, 0.3, 0.5], places, np.exp(widths), [3.0, 9.0, np.inf])
+        right = MixtureForecast([0.2, 0.3, 0.5], -places, np.exp(widths), [3.0, 9.0, np.inf])
+        assert_allclose(right.quantile(1.0 - 2.0**-40), -left.quantile(2.0**-40), rtol=1e-8)
+
+    def test_component_quantiles_many_powers_of_ten_apart(self) -> None:
+        """Halving such a bracket in the middle would take a thousand steps."""
+        forecast = MixtureForecast([0.999, 0.001], 0.0, [1e-9, 1.0], [5.0, 0.01])
+        q = forecast.quantile([0.01, 0.3])
+        assert_allclose(forecast.cdf(q), [[0.01, 0.3]], rtol=0, atol=1e-8)
+        assert np.all(np.abs(q) < 1e-8)
+
     def test_gap_between_components(self) -> None:
         forecast = MixtureForecast([0.5, 0.5], [-100.0, 100.0], 1e-3, np.inf)
         assert_allclose(forecast.cdf(forecast.quantile(0.5)), 0.5, atol=1e-9)
@@ -312,6 +327,12 @@ class TestCrps:
                 two = MixtureForecast([0.3, 0.7], 3.0, scale, 2.5, skew)
                 y = 3.0 + scale * np.array([[-1e4, -2.0, 0.0, 0.01, 3.0, 1e5]])
                 assert_allclose(two.crps(y), one.crps(y), rtol=1e-7)
+
+    @pytest.mark.parametrize("dof", [0.6, 0.95, 1.3])
+    def test_tails_beyond_the_panels_count(self, dof: float) -> None:
+        one = MixtureForecast(1.0, 0.0, 1.0, dof, 0.2)
+        two = MixtureForecast([0.3, 0.7], 0.0, 1.0, dof, 0.2)
+        assert_allclose(two.crps([[-2.0, 0.4]]), one.crps([[-2.0, 0.4]]), rtol=1e-7)
 
     def test_spikes_far_apart_are_a_discrete_law(self) -> None:
         """For a law on points, CRPS = E|X - y| - E|X - X'| / 2."""

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy import stats
+
 from regimeslot.errors import InvalidInputError, TooFewRowsError
 from regimeslot.evaluation.comparison import (
     compare_table,
@@ -15,7 +17,6 @@ from regimeslot.evaluation.comparison import (
     long_run_variance,
     newey_west_lags,
 )
-from scipy import stats
 
 
 def losses(seed: int, n: int = 300, gain: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
