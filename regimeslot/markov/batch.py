@@ -21,8 +21,10 @@ __all__ = ["BatchScan", "Posterior", "all_moves"]
 
 Array = NDArray[np.float64]
 
-_CHUNK = 512  # rows between renormalisations; shortened when a chunk underflows
+_CHUNK = 256  # rows between renormalisations at first; then what the data allow
+_LONGEST_CHUNK = 4096
 _TINY = 1e-280
+_SAFE = 300.0  # a chunk may lose this many factors of e before it is too long
 
 
 def all_moves(n_states: int) -> NDArray[np.intp]:
@@ -108,6 +110,7 @@ class BatchScan:
         self.n_states, self.n_rows = n_states, n_rows
         self._moves = [(int(i), int(j)) for i, j in moves]
         self._band = np.zeros((n_chains, n_rows, n_states, 2 * n_states))
+        self._chunk = _CHUNK
 
     def __call__(self, log_density: Array, probability: Array, initial: Array) -> Posterior:
         """Scan the chains.
@@ -137,24 +140,31 @@ class BatchScan:
             np.multiply(density[j, :, 1:], move, out=target)
         right = np.zeros((n_chains, self.n_rows, self.n_states))
         right[:, 0] = (initial * density[:, :, 0]).T
-        chunk = _CHUNK
         while True:
             alpha = right.copy()
-            ends, masses = self._forward(alpha, chunk)
-            if masses.min() > _TINY or chunk == 1:
+            ends, masses = self._forward(alpha, self._chunk)
+            if masses.min() > _TINY or self._chunk == 1:
                 break
-            chunk = max(1, chunk // 8)
+            self._chunk = max(1, self._chunk // 8)
         beta = self._backward(ends, masses, n_chains)
         forward = np.ascontiguousarray(alpha.transpose(2, 0, 1))
         smoothed = np.ascontiguousarray(beta.transpose(2, 0, 1))
         backward = np.multiply(density, smoothed, out=density)
         smoothed *= forward
+        self._chunk = self._next_chunk(float(masses.min()))
         inner = ends % self.n_rows != 0  # chunks whose next row was filtered from a normalised row
         chains, heads = np.divmod(ends[inner], self.n_rows)
         backward[:, chains, heads] /= masses[inner]
         with np.errstate(divide="ignore"):
             logs = np.bincount((ends - 1) // self.n_rows, np.log(masses), n_chains)
         return Posterior(logs + top.sum(axis=1), smoothed, forward, backward)
+
+    def _next_chunk(self, least: float) -> int:
+        """As many rows as lose no more than half the floating-point range at the last rate."""
+        if least <= _TINY:
+            return 1
+        rate = -np.log(min(least, 0.5)) / min(self._chunk, self.n_rows)
+        return int(np.clip(_SAFE / rate, 1, _LONGEST_CHUNK))
 
     def _forward(self, alpha: Array, chunk: int) -> tuple[NDArray[np.intp], Array]:
         """Solve forwards in place; the flat rows where chunks and chains end, and their masses."""

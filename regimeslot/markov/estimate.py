@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from regimeslot.markov.chain import stationary_distribution
 from regimeslot.markov.emission import Observations, RegressionEmission
-from regimeslot.markov.layout import VARIANCE_FLOOR, Layout, Parts
+from regimeslot.markov.layout import VARIANCE_FLOOR, ZERO_LOGIT, Layout, Parts
 from regimeslot.markov.objective import Objective, Priors
 from regimeslot.markov.starts import candidate_starts
 from regimeslot.solvers.batched_bfgs import Optima, maximise
@@ -22,16 +23,19 @@ __all__ = ["Estimate", "estimate", "information", "polish", "refine"]
 
 Array = NDArray[np.float64]
 
-_SCREEN_EM = 10  # EM steps of every candidate
-_MORE_EM = 5
+_FIRST_EM = 4  # EM steps of every candidate of a screening
+_SECOND_EM = 6  # further steps of the better third
+_LAST_EM = 2  # on all rows, before BFGS
+_DIRECT_EM = 5  # where all candidates are taken to their optimum
 _STRETCH = 256  # rows of one stretch when a long series is screened on part of its rows
 _SCREEN_ROWS = 2048
-_POLISH_WORK = 60_000  # rows x states of the starts that are taken to their optimum
+_POLISH_WORK = 40_000  # rows x states of the starts that are taken to their optimum
 _CANDIDATE_ROWS = 2_000  # a series shorter than this draws several candidates per start
-_COARSE = 1e-4  # expected gain at which BFGS hands over to the exact Hessian
+_COARSE = 1e-5  # expected gain at which BFGS hands over to the exact Hessian
 _FINE = 1e-9
 _WARM = 1e-6  # expected gain at which a warm refit stops
 _WORTH = 0.5  # starts that end this near the best are all taken to the exact optimum
+_SMALL_LOGIT = -5.0  # a transition rarer than this relative to staying may be at zero
 _FLAT = 1e-2  # smallest curvature the optimiser works with
 
 
@@ -103,11 +107,7 @@ def _first_inverse_hessian(objective: Objective, theta: Array, series: NDArray[n
     layout, data = objective.layout, objective.data
     parts, k = layout.unpack(theta), layout.n_regimes
     transition = objective.transition(parts).mean(axis=3)
-    if layout.n_ar:
-        count = np.full((theta.shape[0], k), objective.n_rows / k)
-    else:
-        at = objective.evaluate(theta, series)
-        count = at.posterior.smoothed.reshape(k, theta.shape[0], -1).sum(axis=2).T
+    count = objective.n_rows * stationary_distribution(transition)
     size = (data.columns**2).mean(axis=2)
     size = size if size.shape[0] == 1 else size[series]
     q = max(1, layout.n_tvtp)
@@ -159,22 +159,25 @@ def information(
     gradient: Array,
     series: NDArray[np.intp],
     spread: Array,
+    fixed: NDArray[np.bool_],
 ) -> Array:
     """Minus the Hessian, (S, n, n), by differences of the exact score.
 
     ``spread`` (S, n) is the rough standard error of each parameter; the step is 1e-4 of it, small
-    against the curvature's own change and large against rounding.
+    against the curvature's own change and large against rounding. ``fixed`` parameters are left
+    out: their rows and columns are zero.
     """
     size, n_params = theta.shape
     step = np.clip(1e-4 * spread, 1e-7, 1e-4)
-    hessian = np.empty((size, n_params, n_params))
-    which, entry = np.divmod(np.arange(size * n_params), n_params)
+    hessian = np.zeros((size, n_params, n_params))
+    which, entry = np.nonzero(~fixed)
     for begin in range(0, which.size, objective.n_batch):
         rows, at = which[begin : begin + objective.n_batch], entry[begin : begin + objective.n_batch]
         trial = theta[rows]
         trial[np.arange(rows.size), at] += step[rows, at]
         moved = objective.value_and_gradient(trial, series[rows])[1]
         hessian[rows, at] = (gradient[rows] - moved) / step[rows, at, None]
+    hessian.transpose(0, 2, 1)[fixed] = 0.0
     return 0.5 * (hessian + hessian.transpose(0, 2, 1))
 
 
@@ -185,6 +188,32 @@ def _curved_inverse(matrix: Array) -> Array:
     return (vectors / values[:, None]) @ vectors.transpose(0, 2, 1)
 
 
+def _settle(
+    objective: Objective, theta: Array, value: Array, series: NDArray[np.intp]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Send transitions that are heading for zero there; which parameters that fixes.
+
+    The log-likelihood approaches such a boundary ever more slowly in the logit, and an optimiser
+    would walk for ever. A transition is settled at zero where that is no worse.
+    """
+    layout, fixed = objective.layout, np.zeros(theta.shape, bool)
+    if layout.n_tvtp:
+        return theta, fixed
+    theta = theta.copy()
+    logits = layout.blocks["logits"]
+    for entry in range(logits.start, logits.stop):
+        low = theta[:, entry] < _SMALL_LOGIT
+        if not low.any():
+            continue
+        trial = theta.copy()
+        trial[:, entry] = ZERO_LOGIT
+        moved = _values(objective, trial, series)
+        settled = low & (moved >= value - 1e-9)
+        theta[settled, entry] = ZERO_LOGIT
+        fixed[settled, entry] = True
+    return theta, fixed
+
+
 def polish(
     objective: Objective, optima: Optima, rows: NDArray[np.intp], series: NDArray[np.intp]
 ) -> tuple[Optima, Array]:
@@ -192,14 +221,20 @@ def polish(
 
     A BFGS approximation that starts from the complete data's information is too stiff along flat
     directions and believes itself done too early. The exact Hessian is not fooled. Returns the
-    optima and the information at (or next to) them.
+    optima and the information at (or next to) them; rows and columns of parameters at a boundary
+    are zero.
     """
-    theta, gradient = optima.theta[rows], optima.gradient[rows]
-    spread = np.sqrt(np.abs(np.diagonal(optima.inverse_hessian[rows], axis1=1, axis2=2)))
-    series = series[rows]
+    theta, gradient, value = optima.theta[rows], optima.gradient[rows], optima.value[rows]
+    inverse, series = optima.inverse_hessian[rows], series[rows]
     for _ in range(4):
-        curvature = information(objective, theta, gradient, series, spread)
+        theta, fixed = _settle(objective, theta, value, series)
+        if fixed.any():
+            value, gradient = objective.value_and_gradient(theta, series)
+        spread = np.sqrt(np.abs(np.diagonal(inverse, axis1=1, axis2=2)))
+        curvature = information(objective, theta, gradient, series, spread, fixed)
         inverse = _curved_inverse(curvature)
+        inverse[fixed] = 0.0
+        inverse.transpose(0, 2, 1)[fixed] = 0.0
         gain = 0.5 * np.einsum("si,sij,sj->s", gradient, inverse, gradient)
         found = maximise(
             lambda trial, which: objective.value_and_gradient(trial, series[which]),
@@ -208,9 +243,8 @@ def polish(
             tolerance=_FINE,
             max_iterations=100,
         )
-        theta, gradient = found.theta, found.gradient
-        spread = np.sqrt(np.diagonal(inverse, axis1=1, axis2=2))
-        if gain.max() < 1e-5:
+        theta, gradient, value = found.theta, found.gradient, found.value
+        if gain.max() < _COARSE * 10:
             break
     return found, curvature
 
@@ -310,7 +344,7 @@ def estimate(
     theta, series = _screen(layout, data, candidates, keep, priors, initial, rng)
     objective = Objective(layout, data, theta.shape[0], priors=priors, initial=initial)
     if keep < candidates:
-        theta = _em(objective, theta, series, _MORE_EM)
+        theta = _em(objective, theta, series, _LAST_EM)
     return _collect(objective, refine(objective, theta, series), series, n_series)
 
 
@@ -331,12 +365,19 @@ def _screen(
     objective = Objective(
         layout, part, theta.shape[0], priors=priors, initial=initial, n_segments=n_segments
     )
-    theta = _em(objective, theta, series, _SCREEN_EM if keep < candidates else _MORE_EM)
     if keep >= candidates:
-        return theta, series
-    at = objective.evaluate(theta, series)
-    chosen = _best(at.log_likelihood + objective.log_prior(at), n_series, keep)
+        return _em(objective, theta, series, _DIRECT_EM), series
+    theta = _em(objective, theta, series, _FIRST_EM)
+    chosen = _best(_values(objective, theta, series), n_series, max(keep, candidates // 3))
+    theta = _em(objective, theta[chosen], series[chosen], _SECOND_EM)
+    series = series[chosen]
+    chosen = _best(_values(objective, theta, series), n_series, keep)
     return theta[chosen], series[chosen]
+
+
+def _values(objective: Objective, theta: Array, series: NDArray[np.intp]) -> Array:
+    at = objective.evaluate(theta, series)
+    return at.log_likelihood + objective.log_prior(at)
 
 
 def _mean_adjusted_starts(

@@ -13,13 +13,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DOF_FLOOR", "VARIANCE_FLOOR", "Layout", "Parts", "transition_from_logits"]
+__all__ = ["DOF_FLOOR", "VARIANCE_FLOOR", "ZERO_LOGIT", "Layout", "Parts", "transition_from_logits"]
 
 Array = NDArray[np.float64]
 
 VARIANCE_FLOOR = 1e-6  # of a regime, as a fraction of the residual variance of one regime
 DOF_FLOOR = 2.1  # keeps every variance finite
 _LOGIT_LIMIT = 25.0  # exp(-25) = 1e-11: nothing is gained beyond, and the chain stays irreducible
+ZERO_LOGIT = -_LOGIT_LIMIT
 _DOF_LIMIT = 1000.0
 
 

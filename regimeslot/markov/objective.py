@@ -8,6 +8,7 @@ stationary start adds its own terms.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,12 +108,14 @@ class Objective:
             self.emission = RegressionEmission(layout, data)
             self.moves = all_moves(k)
             self._from, self._to = self.moves.T
-        n_chains, n_states = n_batch * n_segments, self.emission.n_states
-        self.scan: BatchScan | LaggedScan
-        if p and n_chains * n_states**2 > _WIDE:
-            self.scan = LaggedScan(k, p)
-        else:
-            self.scan = BatchScan(n_states, n_chains, self.n_rows // n_segments, self.moves)
+
+    @cached_property
+    def scan(self) -> BatchScan | LaggedScan:
+        """Made when first asked for: its buffers are large."""
+        n_chains, n_states = self.n_batch * self.n_segments, self.emission.n_states
+        if self.layout.n_ar and n_chains * n_states**2 > _WIDE:
+            return LaggedScan(self.layout.n_regimes, self.layout.n_ar)
+        return BatchScan(n_states, n_chains, self.n_rows // self.n_segments, self.moves)
 
     # -- one evaluation ---------------------------------------------------------------------
 
@@ -132,7 +135,7 @@ class Objective:
             return weights / weights.sum(axis=1, keepdims=True)
         return stationary_distribution(transition[..., 0])
 
-    def _first_state(self, first: Array, transition: Array) -> Array:
+    def first_state(self, first: Array, transition: Array) -> Array:
         """Distribution (M, S) of the first state: the regimes of the p + 1 first rows."""
         p = self.layout.n_ar
         if not p:
@@ -152,7 +155,7 @@ class Objective:
         first = self.first_regime(parts, transition)
         scored = self.emission.score_rows(parts, index)
         n_states, size, _ = scored.log_density.shape
-        initial = self._first_state(first, transition)
+        initial = self.first_state(first, transition)
         moves = transition.transpose(1, 2, 0, 3)[self._from, self._to]
         if moves.shape[-1] == 1:
             moves = moves[..., 0]

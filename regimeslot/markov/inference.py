@@ -1,0 +1,68 @@
+"""Standard errors from the observed information.
+
+The Hessian of the optimiser's parameters comes from differences of the exact score; the delta
+method carries it to the parameters that are reported. Transitions on the boundary are held where
+they are, so the errors of the others are conditional on them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regimeslot.markov.estimate import information
+from regimeslot.markov.layout import ZERO_LOGIT, Layout
+from regimeslot.markov.natural import Scaling, parameter_names, to_natural, to_vector
+from regimeslot.markov.objective import Objective
+
+__all__ = ["at_boundary", "natural_covariance", "observed_information"]
+
+Array = NDArray[np.float64]
+
+_ZERO = 1e-9  # a transition probability below it is on the boundary
+
+
+def at_boundary(layout: Layout, theta: Array) -> NDArray[np.bool_]:
+    """Which of the optimiser's parameters (n,) are transitions settled at zero."""
+    fixed = np.zeros(theta.size, bool)
+    if not layout.n_tvtp:
+        block = layout.blocks["logits"]
+        fixed[block] = theta[block] <= 0.9 * ZERO_LOGIT
+    return fixed
+
+
+def observed_information(objective: Objective, theta: Array) -> Array:
+    """Minus the Hessian of the objective at ``theta``, (n, n); zero rows for fixed parameters."""
+    series = np.zeros(1, np.intp)
+    fixed = at_boundary(objective.layout, theta)[None]
+    _, gradient = objective.value_and_gradient(theta[None], series)
+    spread = np.full((1, theta.size), 0.1)
+    first = information(objective, theta[None], gradient, series, spread, fixed)
+    size = np.abs(np.diagonal(first, axis1=1, axis2=2))
+    spread = 1.0 / np.sqrt(np.maximum(size, 1e-2))
+    return information(objective, theta[None], gradient, series, spread, fixed)[0]
+
+
+def natural_covariance(
+    layout: Layout, scaling: Scaling, theta: Array, curvature: Array
+) -> Array:
+    """Covariance of the reported parameters, in their order; NaN on the boundary."""
+    free = np.diagonal(curvature) != 0
+    inverse = np.zeros_like(curvature)
+    inner = curvature[np.ix_(free, free)]
+    if inner.size and np.linalg.matrix_rank(inner) == len(inner):
+        inverse[np.ix_(free, free)] = np.linalg.inv(inner)
+    else:
+        inverse[np.ix_(free, free)] = np.linalg.pinv(inner, hermitian=True)
+    step = 1e-5 * np.maximum(1.0, np.abs(theta))
+    trial = theta + np.concatenate([np.diag(step), -np.diag(step)])
+    found = to_natural(layout.unpack(trial), layout, scaling)
+    values = np.array([to_vector(one, layout) for one in found])
+    jacobian = ((values[: theta.size] - values[theta.size :]) / (2 * step[:, None])).T
+    covariance = jacobian @ inverse @ jacobian.T
+    estimate = to_vector(to_natural(layout.unpack(theta[None]), layout, scaling)[0], layout)
+    for number, name in enumerate(parameter_names(layout)):
+        if name.startswith("p[") and not layout.n_tvtp and estimate[number] < _ZERO:
+            covariance[number] = np.nan
+            covariance[:, number] = np.nan
+    return covariance
