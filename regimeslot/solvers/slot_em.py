@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from regimeslot.solvers.slot_design import Array, Design, log_softmax, softmax
-from regimeslot.solvers.slot_gate import gate_newton
+from regimeslot.solvers.slot_gate import gate_newton, mixture
 from regimeslot.solvers.slot_penalty import SlotPenalty
 
-__all__ = ["SlotState", "multi_start_em", "refine_em", "responsibilities"]
+__all__ = ["SlotState", "log_density", "multi_start_em", "refine_em", "responsibilities"]
 
 _GATE_RIDGE = 1e-8  # per unit of row weight; keeps a separable gate finite
 _VARIANCE_FLOOR = 1e-18  # relative to the targets' variance, which is one
@@ -40,6 +40,10 @@ class SlotState:
         of the mixture, summed over rows with their weights
     iterations
         EM iterations made so far
+    cooperative
+        the density is one Gaussian around the mixed mean instead of a mixture
+    restarts
+        slots that died and were started again
     """
 
     W: Array
@@ -47,6 +51,8 @@ class SlotState:
     variance: Array
     log_likelihood: float = -np.inf
     iterations: int = 0
+    cooperative: bool = False
+    restarts: int = 0
 
 
 def multi_start_em(
@@ -131,6 +137,15 @@ def responsibilities(design: Design, state: SlotState) -> tuple[Array, Array]:
     return np.exp(joint - total), total
 
 
+def log_density(design: Design, state: SlotState) -> Array:
+    """Log density of each row under the state's own law, (n,)."""
+    if not state.cooperative:
+        return responsibilities(design, state)[1]
+    mixed = mixture(design, state.W, state.V)[2]
+    variance = state.variance[0][:, None]
+    return -0.5 * ((design.Y.T - mixed) ** 2 / variance + np.log(2 * np.pi * variance)).sum(0)
+
+
 def refine_em(
     design: Design,
     state: SlotState,
@@ -168,8 +183,8 @@ def refine_em(
     previous = -np.inf
     prior_variance = state.variance.mean(0)
     for _ in range(iterations):
-        resp, log_density = responsibilities(design, state)
-        value = float(w @ log_density)
+        resp, densities = responsibilities(design, state)
+        value = float(w @ densities)
         if abs(value - previous) <= tolerance * design.total:
             break
         previous = value
@@ -183,5 +198,14 @@ def refine_em(
             variance = (sums + prior_rows * prior_variance) / (mass + prior_rows)
         variance = np.maximum(variance, variance_floor)
         V = gate_newton(design, resp, state.V, iterations=1, ridge=_GATE_RIDGE * design.total)
-        state = SlotState(W, V, variance, value, state.iterations + 1)
-    return replace(state, log_likelihood=float(w @ responsibilities(design, state)[1]))
+        state = replace(
+            state,
+            W=W,
+            V=V,
+            variance=variance,
+            log_likelihood=value,
+            iterations=state.iterations + 1,
+            cooperative=False,
+        )
+    value = float(w @ responsibilities(design, state)[1])
+    return replace(state, log_likelihood=value, cooperative=False)

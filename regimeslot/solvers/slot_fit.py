@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from regimeslot.errors import ConvergenceError
 from regimeslot.solvers.slot_design import Array, Design
-from regimeslot.solvers.slot_em import SlotState, multi_start_em, refine_em
-from regimeslot.solvers.slot_penalty import SlotPenalty
+from regimeslot.solvers.slot_em import SlotState, multi_start_em, refine_em, responsibilities
+from regimeslot.solvers.slot_gate import gate_newton
+from regimeslot.solvers.slot_penalty import SlotPenalty, estimate_pooling
 from regimeslot.solvers.slot_polish import (
     cooperative_loss,
     hard_finish,
@@ -22,6 +23,7 @@ from regimeslot.solvers.slot_polish import (
 __all__ = ["SolverSettings", "cold_start", "fit_slots", "mixture_likelihood", "pooled_state"]
 
 _EXACT = 1e-18  # a residual variance, relative to the targets', that is rounding alone
+_DEAD_ROWS = 1.0  # a slot with fewer rows per coefficient than this cannot have been estimated
 _NEARLY_EXACT = 1e-3  # below it rows can be labelled by their residuals
 
 
@@ -41,6 +43,8 @@ class SolverSettings:
         EM iterations of the best one on all rows
     polish_iterations
         Levenberg-Marquardt steps on the cooperative loss
+    pooling_rounds
+        times the pooling strength is estimated; 0 keeps the given one
     """
 
     n_starts: int = 32
@@ -51,6 +55,7 @@ class SolverSettings:
     kept_iterations: int = 15
     max_iter: int = 20
     polish_iterations: int = 40
+    pooling_rounds: int = 0
 
 
 def pooled_state(design: Design, n_slots: int, ridge: Array) -> SlotState:
@@ -106,6 +111,60 @@ def cold_start(
     return max(usable, key=lambda state: state.log_likelihood)
 
 
+def em_solution(
+    design: Design,
+    n_slots: int,
+    penalty: SlotPenalty,
+    settings: SolverSettings,
+    *,
+    rng: np.random.Generator,
+    start: SlotState | None,
+) -> tuple[SlotState, SlotPenalty]:
+    """EM with one residual variance on all rows, and the penalty with its estimated strength."""
+
+    def refine(state: SlotState) -> SlotState:
+        return refine_em(
+            design, state, iterations=settings.max_iter, penalty=penalty, shared_variance=True
+        )
+
+    state = refine(start or cold_start(design, n_slots, penalty, settings, rng))
+    for _ in range(n_slots):
+        revived = _revive(design, state)
+        if revived is None:
+            break
+        revived = refine(revived)
+        better = revived.log_likelihood > state.log_likelihood
+        state = replace(revived if better else state, restarts=revived.restarts)
+        if not better:
+            break
+    for _ in range(settings.pooling_rounds):
+        resp = responsibilities(design, state)[0]
+        penalty = estimate_pooling(
+            penalty, design.grams(resp), design.cross(resp), state.variance[0]
+        )
+        state = refine(state)
+    return state, penalty
+
+
+def _revive(design: Design, state: SlotState) -> SlotState | None:
+    """Start the least used slot again on the worst explained rows, if it has died."""
+    resp, densities = responsibilities(design, state)
+    K, D = state.V.shape
+    mass = resp @ design.weights
+    dead = int(mass.argmin())
+    if mass[dead] >= _DEAD_ROWS * design.total / len(design.Z) * D:
+        return None
+    worst = np.argsort(densities, kind="stable")[: max(len(design.Z) // K, D)]
+    rows = design.rows(worst)
+    W = state.W.copy()
+    W[dead] = rows.ordinary(np.full(D, 1e-6 * rows.total))
+    targets = resp.copy()
+    targets[:, worst] *= 0.5
+    targets[dead, worst] += 0.5
+    V = gate_newton(design, targets, state.V, iterations=2, ridge=1e-3 * design.total)
+    return replace(state, W=W, V=V, restarts=state.restarts + 1)
+
+
 def fit_slots(
     design: Design,
     n_slots: int,
@@ -129,21 +188,20 @@ def fit_slots(
     pooled = pooled_state(design, n_slots, penalty.ridge)
     if n_slots == 1 or np.all(pooled.variance <= _EXACT):
         return pooled
-    state = start or cold_start(design, n_slots, penalty, settings, rng)
-    state = refine_em(
-        design, state, iterations=settings.max_iter, penalty=penalty, shared_variance=True
-    )
-    scaled = scale_gate(design, state)
-    polished = levenberg_marquardt(design, scaled, penalty, iterations=settings.polish_iterations)
-    candidates = [scaled, polished, scale_gate(design, polished)]
+    state, penalty = em_solution(design, n_slots, penalty, settings, rng=rng, start=start)
+    candidates = [scale_gate(design, state)]
+    if penalty.rank is None:
+        polished = levenberg_marquardt(
+            design, candidates[0], penalty, iterations=settings.polish_iterations
+        )
+        candidates += [polished, scale_gate(design, polished)]
     if np.all(state.variance < _NEARLY_EXACT):
         candidates.append(hard_finish(design, state, penalty))
-    ties = [tied for c in (state, *candidates[2:]) for tied in tied_gate(design, c)]
     best = min(candidates, key=lambda c: cooperative_loss(design, c, penalty))
-    best = with_cooperative_likelihood(design, best)
-    ties = [with_cooperative_likelihood(design, c) for c in ties]
+    ties = [tied for c in (state, best) for tied in tied_gate(design, c, penalty)]
+    best, *ties = (with_cooperative_likelihood(design, c) for c in (best, *ties))
     worth = 0.5 * (n_slots - 1) * design.Z.shape[1] * np.log(design.total)
-    scored = [(state, worth), (best, 0.0), *((tied, worth) for tied in ties)]
+    scored = [(best, 0.0), (state, worth), *((tied, 2 * worth) for tied in ties)]
     return max(scored, key=lambda pair: pair[0].log_likelihood + pair[1])[0]
 
 
@@ -160,14 +218,10 @@ def mixture_likelihood(
     pooled = pooled_state(design, n_slots, penalty.ridge)
     if n_slots == 1 or np.all(pooled.variance <= _EXACT):
         return pooled
-    if start is None:
-        start = cold_start(design, n_slots, penalty, settings, rng)
-        start = refine_em(
-            design, start, iterations=settings.max_iter, penalty=penalty, shared_variance=True
-        )
+    state, penalty = em_solution(design, n_slots, penalty, settings, rng=rng, start=start)
     return refine_em(
         design,
-        start,
+        state,
         iterations=10 * settings.max_iter,
         penalty=penalty,
         shared_variance=False,

@@ -6,7 +6,7 @@ import numpy as np
 
 from regimeslot.solvers.slot_design import Array, Design, log_softmax, softmax
 
-__all__ = ["gate_newton"]
+__all__ = ["gate_newton", "mixture"]
 
 
 def gate_newton(

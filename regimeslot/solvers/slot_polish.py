@@ -49,7 +49,7 @@ def with_cooperative_likelihood(design: Design, state: SlotState) -> SlotState:
     variance = np.maximum(variance, _ROUNDING)
     log_likelihood = -0.5 * design.total * float((np.log(2 * np.pi * variance) + 1).sum())
     variance = np.tile(variance, (len(state.W), 1))
-    return replace(state, variance=variance, log_likelihood=log_likelihood)
+    return replace(state, variance=variance, log_likelihood=log_likelihood, cooperative=True)
 
 
 def levenberg_marquardt(
@@ -187,7 +187,7 @@ def _nearest(design: Design, W: Array) -> Array:
 
 def _exact_slots(design: Design, W: Array, owned: Array, penalty: SlotPenalty) -> Array:
     """Least squares of each slot on its own rows; without a penalty by orthogonal factors."""
-    if penalty.pooling.any() or penalty.ridge.any():
+    if penalty.pooling.any() or penalty.ridge.any() or penalty.rank is not None:
         return penalty.solve(design.grams(owned), design.cross(owned))
     new = W.copy()
     root = np.sqrt(design.weights)[:, None]
@@ -198,9 +198,27 @@ def _exact_slots(design: Design, W: Array, owned: Array, penalty: SlotPenalty) -
     return new
 
 
-def tied_gate(design: Design, state: SlotState) -> list[SlotState]:
-    """The two states whose gate is plus or minus the experts; only for a single output."""
+def tied_gate(
+    design: Design, state: SlotState, penalty: SlotPenalty, *, rounds: int = 5
+) -> list[SlotState]:
+    """States whose gate is plus or minus the experts; only for a single output.
+
+    The prediction is then the largest (or smallest) of the slots. Each slot is refitted on the rows
+    where it is the largest, for a few rounds; both the first and the last of them are returned.
+    """
     if state.W.shape[1] != 1:
         return []
-    tie = state.W[:, 0] - state.W[-1, 0]
-    return [scale_gate(design, replace(state, V=sign * tie)) for sign in (1.0, -1.0)]
+    tied = []
+    for sign in (1.0, -1.0):
+        W = state.W
+        tied.append(_tie(design, state, W, sign))
+        for _ in range(rounds):
+            labels = (sign * (W[:, 0] @ design.Z.T)).argmax(0)
+            owned = np.equal.outer(np.arange(len(W)), labels).astype(float)
+            W = _exact_slots(design, W, owned, penalty)
+        tied.append(_tie(design, state, W, sign))
+    return tied
+
+
+def _tie(design: Design, state: SlotState, W: Array, sign: float) -> SlotState:
+    return scale_gate(design, replace(state, W=W, V=sign * (W[:, 0] - W[-1, 0])))
