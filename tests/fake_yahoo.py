@@ -27,6 +27,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,8 @@ class Listing:
         now = int(self.now.timestamp() if self.now is not None else time.time())
         low = int(query["period1"][0]) if "period1" in query else now - 86400
         high = int(query["period2"][0]) if "period2" in query else now
-        opens = np.array([self.at(day, self.hours[0]) for day in self.bars.index])
+        opened = pd.DatetimeIndex(self.bars.index) + pd.Timedelta(f"{self.hours[0]}:00")
+        opens = opened.tz_localize(self.timezone).as_unit("s").asi8
         kept = (opens >= low) & (opens < max(high, now))
         result: dict[str, Any] = {"meta": self.meta(symbol, now)}
         if not kept.any():
@@ -144,7 +146,7 @@ class Listing:
         start, end = (self.at(last, clock) for clock in self.hours)
         hours = {
             "timezone": local.tzname(),
-            "gmtoffset": int(local.utcoffset().total_seconds()),
+            "gmtoffset": int((local.utcoffset() or timedelta()).total_seconds()),
             "start": start,
             "end": end,
         }
@@ -181,6 +183,7 @@ def _json_numbers(values: np.ndarray) -> list[float | None]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every answer waits 40 ms for an acknowledgement
     tunnelled_host: str | None = None
     server: _Server
 
@@ -344,8 +347,9 @@ def make_certificate(folder: Path) -> Path:
 def loopback(monkeypatch: Any, yahoo: FakeYahoo | str) -> None:
     """Send this process's Yahoo requests to ``yahoo`` (a server or its url), for one test."""
     from curl_cffi import requests
-    from regimeslot.prices import yahoo as client
     from yfinance import base, cache, data
+
+    from regimeslot.prices import yahoo as client
 
     target = yahoo if isinstance(yahoo, str) else yahoo.url
 

@@ -6,14 +6,14 @@ import textwrap
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import fake_yahoo as fy
 import numpy as np
 import pandas as pd
 import pytest
+
 from regimeslot.errors import BadFileError, DataWarning, PriceError, UnknownTickerError
 from regimeslot.prices import load_prices
 from regimeslot.prices.cache import Cache, Entry, default_folder
-
-import fake_yahoo as fy
 
 FRIDAY_EVENING = datetime(2024, 3, 15, 21, 0, tzinfo=UTC)  # 17:00 in New York
 HOURS = timedelta(hours=1)
@@ -227,6 +227,7 @@ def level(held: Entry | None) -> float:
     return float(value)
 
 
+@pytest.mark.slow
 def test_two_processes_write_and_readers_meet_whole_files(cache: Cache) -> None:
     writers = [
         child(f"for _ in range(8): cache.write(flat({value}))", cache.folder)

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import fake_yahoo as fy
 import numpy as np
 import pandas as pd
 import pytest
+
 from regimeslot.errors import PriceError, TooFewRowsError
 from regimeslot.prices.checks import Finding, inspect, tidy
-
-import fake_yahoo as fy
 
 BARS = fy.make_bars()
 

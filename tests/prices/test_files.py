@@ -3,11 +3,13 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import fake_yahoo as fy
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from regimeslot.errors import (
     BadFileError,
     DataWarning,
@@ -18,8 +20,6 @@ from regimeslot.errors import (
 )
 from regimeslot.prices import load_prices
 from regimeslot.prices.dates import parse_dates
-
-import fake_yahoo as fy
 
 BARS = fy.make_bars()
 DAYS = BARS.index

@@ -8,9 +8,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import fake_yahoo as fy
 import numpy as np
 import pandas as pd
 import pytest
+
 from regimeslot.errors import (
     BadFileError,
     DataError,
@@ -22,8 +24,6 @@ from regimeslot.errors import (
 )
 from regimeslot.prices import load_prices
 from regimeslot.prices.bundled import bundled_symbols, read_bundled
-
-import fake_yahoo as fy
 
 
 @pytest.fixture
@@ -198,9 +198,9 @@ def test_prices_know_themselves() -> None:
     ("statement", "absent"),
     [
         ("import regimeslot.prices", "yfinance pyarrow pandas curl_cffi filelock"),
-        ("from regimeslot.prices import load_prices, Prices, next_session", "yfinance curl_cffi"),
         (
-            "from regimeslot.prices import load_prices; load_prices('KO', source='bundled')",
+            "from regimeslot.prices import load_prices, Prices, next_session; "
+            "load_prices('KO', source='bundled')",
             "yfinance curl_cffi filelock",
         ),
     ],
@@ -211,6 +211,7 @@ def test_imports_stay_light(statement: str, absent: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_an_unpatched_child_process_downloads_over_https(certificate: Path, tmp_path: Path) -> None:
     code = (
         "from regimeslot.prices import load_prices\n"

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from regimeslot.errors import InvalidInputError
 from regimeslot.prices import infer_frequency, next_session, sessions_between
 from regimeslot.prices.bundled import read_bundled

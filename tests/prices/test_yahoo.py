@@ -6,14 +6,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import fake_yahoo as fy
 import numpy as np
 import pandas as pd
 import pytest
+
 from regimeslot.errors import DataWarning, NetworkError, PriceError, UnknownTickerError
 from regimeslot.prices import Prices, load_prices
 from regimeslot.prices.yahoo import download
-
-import fake_yahoo as fy
 
 
 def load(symbol: str = "SPY", **options: Any) -> Prices:
