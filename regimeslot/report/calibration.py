@@ -170,12 +170,14 @@ def var_section(view: View) -> dict[str, Any]:
         ]
         for c in found
     ]
-    said = "; ".join(
-        f"{100 * c.raw:.2f} % of losses beyond the {100 * c.level:.0f} % VaR ({c.words})"
+    first, *others = (
+        f"beyond the {100 * c.level:.0f} % VaR on {100 * c.raw:.2f} % of {view.period.plural} "
+        f"({c.words})"
         for c in found
     )
+    said = ", ".join([f"Losses went {first}", *others])
     return {
-        "title": said[0].upper() + said[1:],
+        "title": said,
         "table": Table(
             "Coverage of the value at risk, as forecast and with an adaptive threshold",
             (

@@ -30,6 +30,7 @@ Array = NDArray[np.float64]
 _PATHS = 400
 _BAND_POINTS = 300
 
+_NET = "Second expert and switching, over one expert"
 # What each comparison isolates: question, model, control. All share the same experts.
 _REGIME_QUESTIONS = (
     ("Memory, without a gate", "slots-markov", "slots-static"),
@@ -37,7 +38,7 @@ _REGIME_QUESTIONS = (
     ("Gate, without memory", "slots-softmax", "slots-static"),
     ("Gate, beside memory", "slots-sticky", "slots-markov"),
     ("Memory and gate together", "slots-sticky", "slots-static"),
-    ("All of it, over one expert with the gate's features", "slots-sticky", "slots-single"),
+    (_NET, "slots-sticky", "slots-single"),
 )
 _CONTROLS = {
     "slots-static": "slots-static (two experts with constant weights)",
@@ -85,7 +86,9 @@ def difference(view: View, model: str, against: str) -> Difference:
     return Difference(model, against, gain, gain - half, gain + half, test.t, test.p, won)
 
 
-def cumulative_band(gain: Array, *, horizon: int = 1, seed: int = 0) -> tuple[Array, Array, Array]:
+def cumulative_band(
+    gain: Array, *, horizon: int = 1, seed: int = 0
+) -> tuple[NDArray[np.intp], Array, Array]:
     """Rows, lower and upper 95 % band of a cumulative gain, by a circular block bootstrap.
 
     Blocks of the centred gains are drawn with replacement and summed; the band is the cumulative
@@ -147,16 +150,13 @@ def trust(view: View) -> dict[str, Any]:
     d = difference(view, view.main, view.reference)
     unit = f"nats a {view.period.each}"
     interval = f"{signed(d.low)} to {signed(d.high)}"
-    won = f"the higher density on {share(d.won)} of {view.period.steps(len(view.y))}"
+    won = f"better on {share(d.won)} of {view.period.steps(len(view.y))}"
     if not d.found:
         level, headline = "bad", f"Not shown to be better than {d.against}"
         meaning = "The interval includes zero: on this series the gain may be chance."
     elif d.gain > 0:
         level, headline = "good", f"Better than {d.against}"
-        meaning = (
-            f"On average it gave what happened {_times(d.gain)} more probability density "
-            f"than {d.against} did."
-        )
+        meaning = f"On average it gave {_times(d.gain)} more probability density to what happened."
     else:
         level, headline = "bad", f"Worse than {d.against}"
         meaning = f"On this series {d.against} is the better forecast."
@@ -191,12 +191,12 @@ def regime_sentence(view: View) -> str:
     control = "the same experts with constant weights"
     if not d.found:
         return (
-            f"No regimes found: switching adds {numbers} over {control}. "
-            "What gain there is comes from features, tails and pooling."
+            f"No regimes found: switching adds {numbers}, to {control}. "
+            "The rest is features, tails and mixing."
         )
     if d.gain < 0:
         return f"Regimes cost here: switching loses to {control} ({numbers})."
-    return f"Regimes add to it: {numbers} over {control}."
+    return f"Regimes add {numbers}, to {control}; the rest is features, tails and mixing."
 
 
 def attribution(view: View) -> dict[str, Any] | None:
@@ -270,11 +270,14 @@ def regime_value(view: View) -> dict[str, Any]:
             "--models slots-single,slots-static,slots-softmax,slots-markov,slots-sticky."
         }
     rows: list[list[Cell]] = []
-    found = []
+    switching: list[Difference] = []
     for question, model, against in asked:
         d = difference(view, model, against)
-        found.append(d.found and d.gain > 0)
         words = "pays" if d.found and d.gain > 0 else "costs" if d.found else "no regimes found"
+        if question != _NET:
+            switching.append(d)
+        elif words == "pays" and not any(e.found and e.gain > 0 for e in switching):
+            words = "pays, but constant weights pay as much: not regimes"
         rows.append(
             [
                 cell(question),
@@ -285,16 +288,19 @@ def regime_value(view: View) -> dict[str, Any]:
                 cell(words),
             ]
         )
-    total = len(found)
-    if not any(found):
-        title = f"No regimes found: none of {total} comparisons on the same experts has t of 2"
+    total = len(switching)
+    paid = sum(d.found and d.gain > 0 for d in switching)
+    if not total:
+        title = "Whether regimes pay is not known: no pair differs in its selector alone"
+    elif not paid:
+        title = f"No regimes found: switching has t of 2 in none of {total} comparisons"
     else:
-        title = f"Regimes pay in {sum(found)} of {total} comparisons on the same experts"
+        title = f"Switching regimes pays in {paid} of {total} comparisons on the same experts"
     absent = [c for n, c in _CONTROLS.items() if n not in held]
     notes = [
         "All models of this table share features and experts and differ in the selector alone, so "
         "that a gain here is memory or gating and nothing else.",
-        f"{total} comparisons are made side by side: one t of 2 among them is weak evidence.",
+        f"{len(asked)} comparisons side by side: a single t of 2 among them is weak evidence.",
     ]
     if absent:
         notes.append(f"Not run, so not answered: {'; '.join(absent)}.")
@@ -340,7 +346,7 @@ def scores_table(view: View) -> dict[str, Any]:
             cells += _against(view, model)
         cells += [
             cell(unit.number(row["crps"], extra=2), strong=best.get("crps") == name),
-            cell(f"{100.0 * row['r2_oos']:+.2f}", strong=best.get("r2_oos") == name),
+            cell(signed(100.0 * row["r2_oos"], 2), strong=best.get("r2_oos") == name),
             cell(f"{row['qlike']:.3f}", strong=best.get("qlike") == name),
             cell(f"{100.0 * row['var_1_hit']:.2f}"),
             cell(f"{100.0 * row['var_5_hit']:.2f}"),
@@ -374,7 +380,7 @@ def _score_notes(view: View) -> list[str]:
     r2 = 100.0 * float(view.scores["r2_oos"].max())
     if r2 < 0.5:
         notes.append(
-            f"No model forecasts the direction: the best R2 is {r2:+.2f} %. What is forecast well "
-            "is the size of moves."
+            f"Hardly any of the mean is forecast: the best R2 is {r2:+.2f} %. What is forecast is "
+            "the size of moves."
         )
     return notes

@@ -59,7 +59,7 @@ def plot_forecast(run: Any, ax: Axes | None = None) -> Axes:
     axes.axvline(q["0.5"], color=_ACCENT, linewidth=1, linestyle="--", label="median")
     part = tomorrow(view)
     axes.set(xlabel=part["axis"], ylabel=f"density, 1/{view.unit.name}", ylim=(0, None))
-    axes.set_title(f"{view.name}, {part['label'].lower()}: {part['headline']}", loc="left")
+    axes.set_title(f"{view.name}. {part['label']}: {part['headline']}", loc="left")
     axes.legend(frameon=False)
     return axes
 
@@ -218,7 +218,7 @@ def plot_exceedances(run: Any, ax: Axes | None = None) -> Axes:
         label = f"{100 * found.level:.0f} % quantile"
         axes.plot(view.index, limits[:, limit], color=_ACCENT, linewidth=0.9, ls=style, label=label)
         axes.plot(
-            view.index[found.hits],
+            view.index[np.flatnonzero(found.hits)],
             y[found.hits] * factor,
             linestyle="none",
             marker=marker,

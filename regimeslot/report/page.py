@@ -81,6 +81,7 @@ def render(summary: Summary) -> str:
 
     inline = {
         "styles": Markup("\n".join(_asset(name) for name in _STYLES)),
+        "licence": Markup(_asset("vendor/uplot/LICENSE")),
         "scripts": [Markup(_asset(name)) for name in _SCRIPTS],
     }
     charts = {

@@ -17,9 +17,9 @@ __all__ = ["banners", "data_line", "settings_section"]
 
 _SOURCES = {
     "yahoo": "Yahoo Finance",
-    "cache": "the local cache of Yahoo Finance",
-    "file": "a file",
-    "bundled": "the snapshot bundled with regimeslot",
+    "cache": "Yahoo Finance, local cache",
+    "file": "file",
+    "bundled": "bundled snapshot",
 }
 _STALE_WORDS = ("cached", "stale")  # only a stale cache has a note about itself
 
@@ -32,14 +32,11 @@ def banners(view: View) -> list[str]:
     last = date(prices.frame.index[-1])
     said = []
     if prices.proxy_for:
-        said.append(f"{prices.symbol} stands in for {prices.proxy_for}: not the same series.")
+        said.append(f"{prices.symbol} stands in for {prices.proxy_for}.")
     if prices.source == "bundled":
-        said.append(
-            f"These prices are the bundled snapshot, which ends on {last}; "
-            "they are not today's prices."
-        )
+        said.append(f"The prices are the bundled snapshot, not today's: they end on {last}.")
     if prices.source == "cache" and _is_stale(prices):
-        said.append(f"These prices are a stale cache, which ends on {last}.")
+        said.append(f"The prices are a stale cache, not today's: they end on {last}.")
     return said
 
 
@@ -51,9 +48,8 @@ def data_line(view: View) -> dict[str, str]:
     """Symbol, source, span, rows, when and by which version."""
     index = view.index
     line = {
-        "rows": f"{count(len(index))} forecasts, {date(index[0], weekday=False)} to "
-        f"{date(index[-1], weekday=False)}",
-        "made": f"made {_moment(datetime.now(UTC))} by regimeslot {regimeslot.__version__}",
+        "rows": f"{count(len(index))} forecasts from {date(index[0], weekday=False)}",
+        "made": f"made {_moment(datetime.now(UTC))}, regimeslot {regimeslot.__version__}",
     }
     if view.run is None:
         return {"series": str(view.study.dataset.name)} | line
@@ -61,11 +57,11 @@ def data_line(view: View) -> dict[str, str]:
     rows = prices.frame.index
     return {
         "series": prices.symbol,
-        "source": f"from {_SOURCES.get(prices.source, prices.source)}",
+        "source": _SOURCES.get(prices.source, prices.source),
         "span": f"{date(rows[0], weekday=False)} to {date(rows[-1], weekday=False)}, "
         f"{count(len(rows))} rows",
         "rows": line["rows"],
-        "made": f"made {_moment(run.created)} by regimeslot "
+        "made": f"made {_moment(run.created)}, regimeslot "
         f"{run.versions.get('regimeslot', regimeslot.__version__)}",
     }
 
@@ -86,7 +82,10 @@ def settings_section(view: View) -> dict[str, Any]:
             ("Rows", count(len(prices.frame))),
         ]
     rows += [
-        ("Rows forecast", data_line(view)["rows"]),
+        (
+            "Rows forecast",
+            f"{count(len(view.index))}, {date(view.index[0])} to {date(view.index[-1])}",
+        ),
         ("Refits", f"{len(view.study.folds)}, each on rows before its forecasts"),
         ("Transform and horizon", f"{dataset.transform}, {view.period.steps(dataset.horizon)}"),
     ]

@@ -16,6 +16,7 @@ from regimeslot.report.words import count, date, probability, share
 __all__ = ["lasted", "regime_answer", "slots_section", "transition_section"]
 
 OUTLOOK_STEPS = 21
+_DISTINCT = 1.2  # ratio of volatilities from which two regimes are different in size
 _NO_REGIMES = (
     "No regime model was run, so there are no regimes to show. Add one: --models slots-sticky."
 )
@@ -40,24 +41,25 @@ def regime_answer(view: View) -> dict[str, Any]:
         return {"missing": _NO_REGIMES}
     outlook = view.run.regime_outlook(OUTLOOK_STEPS) if view.run is not None else None
     if outlook is None or outlook.empty:
-        ahead, when = table.iloc[[-1]].to_numpy(), f"on {date(view.index[-1])}, the last row"
+        ahead, when = table.iloc[[-1]].to_numpy(), f"on {date(view.index[-1])}"
     else:
-        ahead, when = outlook.to_numpy(), "for the next session"
+        ahead, when = outlook.to_numpy(), f"for the next {view.period.step}"
     names = list(table.columns)
     likeliest = table.to_numpy().argmax(axis=1)
     now = int(ahead[0].argmax())
     age = lasted(likeliest, now)
     period = view.period
     if age:
-        age_words = f"the likeliest for {period.steps(age)} so far"
+        age_words = f"the likeliest for {period.steps(age)}"
     else:
-        age_words = "new: another regime was the likeliest until now"
+        age_words = "new, another was likeliest until now"
     answer = {
         "headline": names[now].capitalize(),
         "number": now,
         "probability": f"{probability(float(ahead[0, now]))} likely {when}",
         "age": age_words,
         "left": _time_left(view),
+        "caution": _caution(view, table),
         "model": view.regime_model,
         "regimes": [
             {"number": k, "of": len(names), "name": name, "probability": share(float(ahead[0, k]))}
@@ -76,12 +78,14 @@ def _time_left(view: View) -> str | None:
     left = view.run.expected_time_left()
     if not math.isfinite(left):
         return None
-    return f"expected to last {view.period.steps(max(left, 1.0))} more"
+    return f"about {count(max(left, 1.0))} more expected"
 
 
 def _outlook(view: View, ahead: np.ndarray, names: list[str]) -> dict[str, Any]:
     steps = len(ahead)
     ticks = [(k - 1, str(k)) for k in (1, 5, 10, 15, 21) if k <= steps]
+    ticks[0] = (0, "next")
+    ticks[-1] = (ticks[-1][0], f"{ticks[-1][1]} {view.period.plural}")
     said = "; ".join(
         f"{name} {share(ahead[0, k])} next, {share(ahead[-1, k])} in {steps}"
         for k, name in enumerate(names)
@@ -90,7 +94,6 @@ def _outlook(view: View, ahead: np.ndarray, names: list[str]) -> dict[str, Any]:
     return {
         "title": f"Regime probabilities over the next {view.period.steps(steps)}",
         "alt": f"Stacked areas of regime probabilities over {view.period.steps(steps)}: {said}.",
-        "axis": f"{view.period.step}s ahead",
         "shape": stack_shape(ahead, ticks),
         "table": Table(
             "Probability of each regime by step ahead, with today's features held",
@@ -106,9 +109,7 @@ def slots_section(view: View) -> dict[str, Any]:
     table = view.regimes
     if table is None:
         return {"missing": _NO_REGIMES}
-    held = view.run.regime_table() if view.run is not None else pd.DataFrame()
-    if held.empty:
-        held = _plain_table(view, table)
+    held = _moments(view, table)
     unit, period = view.unit, view.period
     columns = ["Regime", "Share of time, %", f"Mean spell, {period.step}s"]
     columns += [f"Mean, {unit.name} a {period.each}", f"Volatility, {unit.name} a {period.each}"]
@@ -137,6 +138,23 @@ def slots_section(view: View) -> dict[str, Any]:
     }
 
 
+def _moments(view: View, table: pd.DataFrame) -> pd.DataFrame:
+    """Table of the run, or what the probabilities alone tell."""
+    held = view.run.regime_table() if view.run is not None else pd.DataFrame()
+    return _plain_table(view, table) if held.empty else held
+
+
+def _caution(view: View, table: pd.DataFrame) -> str | None:
+    """Sentence for regimes whose names promise more than their moves keep."""
+    moves = _moments(view, table)["volatility"].to_numpy(dtype=float)
+    if len(moves) < 2 or not np.isfinite(moves).all() or moves[-1] >= _DISTINCT * moves[0]:
+        return None
+    return (
+        f"Read the names with care: realised moves hardly differ between these regimes "
+        f"({view.unit.number(moves[0])} and {view.unit.text(moves[-1])} a {view.period.each})."
+    )
+
+
 def _plain_table(view: View, table: pd.DataFrame) -> pd.DataFrame:
     """Occupancy, spell and moments from the probabilities alone."""
     rows = []
@@ -163,6 +181,11 @@ def _slots_title(held: pd.DataFrame, unit: Any, period: Any) -> str:
     ratio = last["volatility"] / first["volatility"] if first["volatility"] > 0 else math.nan
     if not math.isfinite(ratio):
         return f"{len(held)} regimes"
+    if ratio < _DISTINCT:
+        return (
+            f"The regimes hardly differ in the size of moves: {unit.text(first['volatility'])} "
+            f"and {unit.text(last['volatility'])} a {period.each}"
+        )
     return (
         f"The wildest regime moves {ratio:.1f} times as much as the calmest "
         f"({unit.text(last['volatility'])} against {unit.text(first['volatility'])} a "

@@ -45,7 +45,7 @@ def path(x: Sequence[float] | Array, y: Sequence[float] | Array, *, close: bool 
 
 
 def density_shape(
-    x: Array, pdf: Array, quantiles: dict[str, float], *, height: float = 132.0
+    x: Array, pdf: Array, quantiles: dict[str, float], *, height: float = 110.0
 ) -> dict[str, Any]:
     """Curve, 5-95 % band, median and axis of a density.
 
@@ -56,7 +56,7 @@ def density_shape(
     quantiles : dict
         "0.05", "0.5" and "0.95" in the same unit.
     """
-    left, right, top, bottom = 6.0, WIDTH - 6.0, 14.0, height - 20.0
+    left, right, top, bottom = 6.0, WIDTH - 6.0, 18.0, height - 20.0
     low, high, peak = float(x[0]), float(x[-1]), float(pdf.max())
 
     def at(value: float | Array) -> Any:
@@ -87,7 +87,7 @@ def density_shape(
 
 
 def stack_shape(
-    probabilities: Array, labels: Sequence[tuple[int, str]], *, height: float = 110.0
+    probabilities: Array, labels: Sequence[tuple[int, str]], *, height: float = 92.0
 ) -> dict[str, Any]:
     """Stacked areas of probabilities (steps, K), the calmest at the bottom.
 
@@ -97,7 +97,7 @@ def stack_shape(
     labels : sequence of (step, text)
         Ticks of the time axis; step 0 is the first row.
     """
-    left, right, top, bottom = 30.0, WIDTH - 6.0, 6.0, height - 20.0
+    left, right, top, bottom = 40.0, WIDTH - 6.0, 6.0, height - 20.0
     steps, k = probabilities.shape
     x = left + (right - left) * np.arange(steps) / max(steps - 1, 1)
     edges = np.column_stack([np.zeros(steps), np.cumsum(probabilities, axis=1)]).clip(0.0, 1.0)
@@ -116,7 +116,14 @@ def stack_shape(
         "left": left,
         "right": right,
         "areas": areas,
-        "ticks": [{"x": f"{x[min(i, len(x) - 1)]:.1f}", "label": text} for i, text in labels],
+        "ticks": [
+            {
+                "x": f"{x[i]:.1f}",
+                "label": text,
+                "anchor": "start" if i == 0 else "end" if i == steps - 1 else "middle",
+            }
+            for i, text in labels
+        ],
         "levels": [
             {"y": f"{bottom - (bottom - top) * v:.1f}", "label": f"{100 * v:.0f} %"}
             for v in (0.0, 0.5, 1.0)
@@ -127,7 +134,7 @@ def stack_shape(
 def histogram_shape(heights: Array, low: float, high: float) -> dict[str, Any]:
     """Bars of a PIT histogram (1 is uniform), the band in which they belong, and axes."""
     width, height = 640.0, 220.0
-    left, right, top, bottom = 44.0, width - 8.0, 8.0, height - 26.0
+    left, right, top, bottom = 44.0, width - 16.0, 8.0, height - 26.0
     most = 1.08 * max(float(heights.max()), high)
     bins = len(heights)
 

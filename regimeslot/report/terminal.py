@@ -68,7 +68,7 @@ def _tomorrow(view: View) -> list[tuple[str, str]]:
     if "missing" in part:
         return _wrapped("Tomorrow", part["missing"])
     lines = _wrapped("Tomorrow", f"{part['label']}: {part['headline']} ({part['model']})")
-    figures = [f"{f['name'].lower()} {f['text']}" for f in part["figures"]]
+    figures = [f"{_small(f['name'])} {f['text']}" for f in part["figures"]]
     return lines + _wrapped("", _sentence("; ".join(figures)))
 
 
@@ -125,13 +125,13 @@ def terminal_scores(run: Any) -> Table:
         "t": "t",
         "Model": "model",
     }
-    table = Table(box=None, pad_edge=False, padding=(0, 1), show_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     table.title = Text(part["title"])
     table.title_justify = "left"
     if view.reference is not None:
         table.caption = Text(
             f"Gain and t are against {view.reference}; |t| below 2 is no difference. "
-            f"Best of each column: *."
+            "Best of each column: *"
         )
         table.caption_justify = "left"
     chosen = [i for i, name in enumerate(held.columns) if name in heads]
@@ -151,6 +151,11 @@ def terminal_scores(run: Any) -> Table:
 def _wrapped(label: str, text: str) -> list[tuple[str, str]]:
     lines = textwrap.wrap(text, _WIDTH - _LABEL) or [""]
     return [(label if i == 0 else "", line) for i, line in enumerate(lines)]
+
+
+def _small(name: str) -> str:
+    """Small first letter, but for abbreviations."""
+    return name if name[:2].isupper() or name.startswith("VaR") else name[:1].lower() + name[1:]
 
 
 def _sentence(text: str) -> str:

@@ -5,6 +5,7 @@ A chart here is plain data: ``columns`` for drawing, ``title``, ``alt`` and ``ta
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -18,7 +19,6 @@ from regimeslot.report.tables import Cell, Table, cell
 from regimeslot.report.thin import encode, encode_index, resolution
 from regimeslot.report.view import View
 from regimeslot.report.words import count, date, share, signed
-import itertools
 
 __all__ = ["exceedance_chart", "gain_chart", "price_chart", "time_axis", "volatility_chart"]
 
@@ -55,7 +55,7 @@ def price_chart(view: View) -> dict[str, Any]:
         for k, name in enumerate(names):
             headers.append(f"Likeliest {name}, % of rows")
             cells.append([f"{100 * np.mean(likeliest[rows] == k):.0f}" for rows in groups])
-        title = _regime_title(names, likeliest, labels, groups)
+        title = _regime_title(names, likeliest, labels, groups, view.period.plural)
     log = closes is not None and bool(np.nanmin(closes) > 0)
     what = f"{view.name} {'price, log scale' if log else 'values'}"
     span = _span(view)
@@ -71,17 +71,24 @@ def price_chart(view: View) -> dict[str, Any]:
 
 
 def _regime_title(
-    names: list[str], likeliest: NDArray[np.intp], labels: list[str], groups: list[slice]
+    names: list[str],
+    likeliest: NDArray[np.intp],
+    labels: list[str],
+    groups: list[slice],
+    plural: str,
 ) -> str:
     wild = len(names) - 1
     word = names[wild].split(",")[0].capitalize()
     each = [float(np.mean(likeliest[rows] == wild)) for rows in groups]
     if not any(each):
         return f"{word} was never the likeliest regime"
-    most = int(np.argmax(each))
+    # A stub of a year at either end is no year to name.
+    usual = float(np.median([g.stop - g.start for g in groups]))
+    whole = [g.stop - g.start >= 0.5 * usual for g in groups]
+    most = int(np.argmax(np.where(whole, each, -1.0)))
     overall = float(np.mean(likeliest == wild))
     where = f", most in {labels[most]} ({share(each[most])})" if len(groups) > 1 else ""
-    return f"{word} was the likeliest regime on {share(overall)} of rows{where}"
+    return f"{word} was the likeliest regime on {share(overall)} of {plural}{where}"
 
 
 def volatility_chart(view: View) -> dict[str, Any]:
@@ -96,7 +103,7 @@ def volatility_chart(view: View) -> dict[str, Any]:
         [view.unit.number(float(np.sqrt(np.mean(view.y[g] ** 2)))) for g in groups],
         [view.unit.number(float(size[g].max())) for g in groups],
     ]
-    title = _volatility_title(std, size)
+    title = _volatility_title(std, size, view.period.plural)
     return {
         "title": title,
         "alt": f"Predicted standard deviation by {view.main} over absolute {_moves(view)}, "
@@ -119,7 +126,7 @@ def volatility_chart(view: View) -> dict[str, Any]:
     }
 
 
-def _volatility_title(std: Array, size: Array) -> str:
+def _volatility_title(std: Array, size: Array, plural: str) -> str:
     if len(std) < 25 or not np.isfinite(std).all():
         return "Predicted volatility against the size of moves"
     low, high = np.quantile(std, [0.2, 0.8])
@@ -127,8 +134,8 @@ def _volatility_title(std: Array, size: Array) -> str:
     if not calm > 0:
         return "Predicted volatility against the size of moves"
     return (
-        f"Moves were {wild / calm:.1f} times as large in the fifth of rows with the highest "
-        "predicted volatility as in the lowest fifth"
+        f"Moves were {wild / calm:.1f} times as large in the fifth of {plural} with the highest "
+        "predicted volatility as in the fifth with the lowest"
     )
 
 
@@ -169,9 +176,9 @@ def gain_chart(view: View) -> dict[str, Any]:
         "lines": lines,
         "said": said,
         "columns": {},
-        "note": "Rising: the model beats that baseline. The band is a 95 % block bootstrap of "
-        "what chance alone moves; where it leaves out zero at the end, the gain is more than "
-        "chance.",
+        "note": "Rising: the model beats that baseline. Lines far from the first wait for a click "
+        "on their name. The band is what chance alone moves, by a 95 % block bootstrap; where it "
+        "leaves out zero at the end, the gain is more than chance.",
         "table": _by_group(view, f"Gain of {view.main} by year", headers, cells),
     }
 

@@ -50,13 +50,16 @@ def tomorrow(view: View) -> dict[str, Any]:
     if view.horizon > 1:
         label = f"Next {period.steps(view.horizon)}, from {day}"
     annual = _annual(view, std)
+    below = ("Probability of a loss", "Loss") if unit.name == "%" else ("Probability below 0",) * 2
     figures = [
-        ("Standard deviation", unit.text(std) + (f" ({annual})" if annual else "")),
-        ("Median", unit.text(mid, plus=True)),
-        ("Probability of a loss" if unit.name == "%" else "Probability below zero", share(loss)),
-        ("VaR 5 % / 1 %", f"{unit.number(var_5)} / {unit.text(var_1)}"),
-        ("Expected shortfall 5 % / 1 %", f"{unit.number(es_5)} / {unit.text(es_1)}"),
+        ("Standard deviation", "Std deviation", unit.text(std)),
+        ("Median", "Median", unit.text(mid, plus=True)),
+        (*below, share(loss)),
+        ("VaR 5 % / 1 %", "VaR 5 / 1 %", f"{unit.number(var_5)} / {unit.text(var_1)}"),
+        ("Expected shortfall 5 % / 1 %", "ES 5 / 1 %", f"{unit.number(es_5)} / {unit.text(es_1)}"),
     ]
+    if annual is not None:
+        figures.insert(1, ("The same a year", "A year", annual))
     band = f"{unit.number(low, plus=True)} to {unit.text(high, plus=True)}"
     what = "return" if unit.name == "%" else "value"
     rows = [
@@ -66,7 +69,7 @@ def tomorrow(view: View) -> dict[str, Any]:
         "label": label,
         "headline": f"{band}, nine times in ten",
         "band": band,
-        "figures": [{"name": name, "text": text} for name, text in figures],
+        "figures": [{"name": name, "short": short, "text": text} for name, short, text in figures],
         "model": view.main,
         "alt": f"Predicted density of the {what} for {day} by {view.main}: 5 to 95 % from {band}, "
         f"median {unit.text(mid, plus=True)}, standard deviation {unit.text(std)}.",
@@ -83,9 +86,9 @@ def tomorrow(view: View) -> dict[str, Any]:
 
 
 def _annual(view: View, std: float) -> str | None:
-    """Volatility of a year in words, where a year is known and steps add up."""
+    """Standard deviation of a year, where its length is known and steps add up."""
     per_year = view.period.per_year
     if per_year is None or view.unit.name != "%" or not math.isfinite(std):
         return None
     year = std * math.sqrt(per_year / view.horizon) * view.unit.factor
-    return f"{year:.0f} % a year" if year >= 10 else f"{year:.1f} % a year"
+    return f"{year:.0f} %" if year >= 10 else f"{year:.1f} %"

@@ -45,9 +45,14 @@ class Period:
     each: str
     per_year: float | None
 
+    @property
+    def plural(self) -> str:
+        """The noun for several rows: "sessions"."""
+        return f"{self.step}s"
+
     def steps(self, number: float) -> str:
         """Number with its noun: "1 session", "5,800 sessions"."""
-        return f"{count(number)} {self.step}{'' if round(number) == 1 else 's'}"
+        return f"{count(number)} {self.step if round(number) == 1 else self.plural}"
 
 
 PERIODS = {

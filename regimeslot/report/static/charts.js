@@ -9,6 +9,7 @@
   const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
   const scaleOf = { 1: ["calm"], 2: ["calm", "wild"], 3: ["calm", "mild", "wild"] };
   const order = ["calm", "mild", "rough", "wild"];
+  const nav = document.querySelector(".zoom");
   let plots = [];
   let syncing = false;
   let range = null;
@@ -114,8 +115,15 @@
     syncing = true;
     const whole = x.min <= time[0] && x.max >= time[time.length - 1];
     range = whole ? null : [x.min, x.max];
+    press(whole ? "0" : "");
     for (const p of plots) if (p !== u) p.setScale("x", { min: x.min, max: x.max });
     syncing = false;
+  }
+
+  function press(span) {
+    nav.querySelectorAll("button").forEach(function (b) {
+      b.setAttribute("aria-pressed", String(b.dataset.span === span));
+    });
   }
 
   function wash(u, name) {
@@ -130,7 +138,7 @@
     c.fillStyle = colour(name);
     c.fillRect(0, 0, size, size);
     if (name !== "calm") {
-      c.globalAlpha = 2 * alpha;
+      c.globalAlpha = 1.3 * alpha;
       c.strokeStyle = colour(name);
       c.lineWidth = 1;
       c.beginPath();
@@ -161,14 +169,11 @@
       u.ctx.restore();
     };
   }
-  function regimeKey(chart, legend) {
-    const n = chart.regimes.length;
-    chart.regimes.forEach(function (name, k) {
-      const item = document.createElement("span");
-      const swatch = document.createElement("i");
-      swatch.className = "swatch " + regimeClass(k, n);
-      item.append(swatch, name);
-      legend.append(item);
+  function hatchMarkers(legend, n) {
+    /* The last n entries of the legend are regimes, from wild to calm: mark them as they are drawn. */
+    Array.from(legend.querySelectorAll(".u-marker")).slice(-n).forEach(function (marker, i) {
+      marker.removeAttribute("style");
+      marker.classList.add("swatch", regimeClass(n - 1 - i, n));
     });
   }
 
@@ -192,7 +197,6 @@
         make(options, [time, price], { price: price });
       }
       if (!chart.regimes.length) return;
-      regimeKey(chart, legend);
       const n = chart.regimes.length;
       const parts = chart.columns.probabilities.map(decode);
       const last = time.map(function (_, i) {
@@ -221,6 +225,7 @@
       const csv = {};
       parts.forEach(function (p, k) { csv["predicted probability of " + chart.regimes[k] + ", %"] = p; });
       make(options, data, csv);
+      hatchMarkers(legend, n);
     },
     volatility: function (chart, make) {
       const y = decode(chart.columns.y);
@@ -331,7 +336,11 @@
         }
         u.ctx.restore();
       }];
-      legend.append("\u25cb beyond the 5 % VaR", "\u25bc beyond the 1 % VaR");
+      for (const text of ["\u25cb beyond the 5 % VaR", "\u25bc beyond the 1 % VaR"]) {
+        const key = document.createElement("span");
+        key.textContent = text;
+        legend.append(key);
+      }
       make(options, [time, y, five, one], { realised: y, "5 % quantile": five, "1 % quantile": one });
     },
   };
@@ -385,7 +394,6 @@
     if (kept && plots.length) plots[0].setScale("x", { min: kept[0], max: kept[1] });
   }
 
-  const nav = document.querySelector(".zoom");
   nav.hidden = false;
   nav.addEventListener("click", function (event) {
     const button = event.target.closest("button");
@@ -394,6 +402,7 @@
     const years = Number(button.dataset.span);
     const first = years ? Math.max(time[0], end - years * 365.25 * 86400) : time[0];
     plots[0].setScale("x", { min: first, max: end });
+    press(first > time[0] ? button.dataset.span : "0");
   });
   if (!isDate || time.length < 2) nav.querySelectorAll("button:not([data-span='0'])").forEach(function (b) {
     b.remove();
