@@ -1,0 +1,236 @@
+"""``regimeslot fit``: from a ticker to the next session's distribution, and a run folder."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regimeslot.cli.screen import Screen, one_thread, show
+from regimeslot.errors import RegimeslotError
+
+if TYPE_CHECKING:
+    from regimeslot.evaluation.run import Run
+    from regimeslot.prices import Prices
+    from regimeslot.prices.frame import Kind
+
+__all__ = ["SOURCES", "describe", "fit", "load"]
+
+SOURCES = ("auto", "yahoo", "cache", "file", "bundled")
+TRANSFORMS = ("log-return", "diff", "level")
+_RUNS = "runs"
+_NOT_REPEATED = ("out", "json", "quiet")  # options that change no number
+
+
+def _names(ctx: click.Context, param: click.Parameter, given: Iterable[str]) -> tuple[str, ...]:
+    """Names from a comma list, a repeated option, or both; each once."""
+    names = (name.strip() for part in given for name in part.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+@click.command()
+@click.option("--ticker", metavar="SYMBOL", help="Yahoo symbol, such as SPY, ^GSPC or BTC-USD.")
+@click.option("--file", type=click.Path(), help="CSV or parquet file of prices instead.")
+@click.option("--column", metavar="NAME", help="Column of the file that holds the closes.")
+@click.option(
+    "--source",
+    type=click.Choice(SOURCES),
+    default="auto",
+    show_default=True,
+    help="Where prices come from; auto: fresh cache, Yahoo, old cache, bundled snapshot.",
+)
+@click.option("--start", metavar="DATE", help="First day to use, as 2000-12-31.")
+@click.option("--end", metavar="DATE", help="Last day to use.")
+@click.option(
+    "--transform",
+    type=click.Choice(TRANSFORMS),
+    default="log-return",
+    show_default=True,
+    help="What is forecast: returns of prices, changes of rates, or values as they are.",
+)
+@click.option(
+    "--horizon",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="ROWS",
+    help="Sessions that a forecast covers.",
+)
+@click.option("--market", metavar="SYMBOL", help="A second series, usually the index, as features.")
+@click.option(
+    "--models",
+    multiple=True,
+    metavar="NAMES",
+    callback=_names,
+    help="Models to run, separated by commas; default: all but slots-softmax.",
+)
+@click.option(
+    "--refit",
+    type=click.IntRange(min=1),
+    metavar="ROWS",
+    help="Rows between refits.  [default: a year]",
+)
+@click.option(
+    "--train-size",
+    type=click.IntRange(min=1),
+    metavar="ROWS",
+    help="Returns before the first forecast.  [default: 2500, or half of a shorter series]",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance."
+)
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="FOLDER",
+    help="Run folder to make.  [default: runs/TICKER-LAST DAY-TIME]",
+)
+@click.option("--json", is_flag=True, help="Print fit.json alone on stdout.")
+@click.option("--quiet", is_flag=True, help="No progress; warnings are still said.")
+@click.pass_context
+def fit(ctx: click.Context, **options: Any) -> None:
+    """Forecast the next session, and show whether to believe it.
+
+    Walks the models forward through the series, each forecast made before its day, scores them
+    against each other, fits them on everything, and forecasts the next session. Writes a run
+    folder with report.html, fit.json, the forecasts, the models and the prices.
+    """
+    if options["ticker"] is None and options["file"] is None:
+        raise click.UsageError("Name a series: --ticker SPY, or --file prices.csv.", ctx)
+    out = None if options["out"] is None else Path(options["out"])
+    screen = Screen(quiet=options["quiet"])
+    failure = None
+    with screen.listening(), one_thread():
+        run, record, market = _compute(screen, options, out, _command(ctx))
+        try:
+            place = _write(run, record, market, out)
+        except RegimeslotError as error:  # the results are shown first: they took a minute
+            failure = error
+    _show(run, record, as_json=options["json"])
+    if failure is not None:
+        raise failure
+    saved = f"Run folder: {place}"
+    if options["json"]:
+        screen.tell(saved)
+    else:
+        show("", saved)
+
+
+def _compute(
+    screen: Screen, options: dict[str, Any], out: Path | None, command: str
+) -> tuple[Run, dict[str, Any], Prices | None]:
+    """Prices, run and record; whatever can be wrong with the options is found out first."""
+    from regimeslot.evaluation.folder import require_place, run_record
+    from regimeslot.evaluation.run import DEFAULT_MODELS, RunSettings, fit_run
+    from regimeslot.models.catalogue import make_forecaster
+
+    settings = RunSettings(
+        models=options["models"] or DEFAULT_MODELS,
+        horizon=options["horizon"],
+        transform=options["transform"],
+        train_size=options["train_size"],
+        refit_every=options["refit"],
+        seed=options["seed"],
+    )
+    for name in settings.models:
+        make_forecaster(name)
+    require_place(out or Path(_RUNS), new=out is not None)
+    kind: Kind = "price" if settings.transform == "log-return" else "series"
+    prices = load(screen, options["ticker"], options, kind=kind)
+    market = None
+    if options["market"] is not None:
+        series = {**options, "file": None, "column": None}
+        if options["source"] == "file":
+            series["source"] = "auto"
+        market = load(screen, options["market"], series)
+    screen.tell(f"{describe(prices)}; {len(settings.models)} models to test.")
+    with screen.progress() as step:
+        run = fit_run(prices, settings, market=market, progress=step, command=command)
+    screen.note(run.dataset.notes)
+    screen.note((f"{name} failed: {why}" for name, why in run.study.failures.items()), "Warning")
+    request = {name: options[name] for name in ("source", "file", "column", "start", "end")}
+    if options["file"] is not None:
+        request["file"] = str(Path(options["file"]).expanduser().absolute())
+    record = run_record(run, request=request, market=market, notes=tuple(screen.notes))
+    return _with_notes(run, tuple(screen.notes)), record, market
+
+
+def load(
+    screen: Screen, ticker: str | None, options: Mapping[str, Any], *, kind: Kind = "price"
+) -> Prices:
+    """Prices as the options ask for them; what is odd about them is said."""
+    from regimeslot.prices import load_prices
+
+    prices = load_prices(
+        ticker,
+        source=options["source"],
+        file=options.get("file"),
+        column=options.get("column"),
+        start=options.get("start"),
+        end=options.get("end"),
+        kind=kind,
+    )
+    screen.note(prices.notes)
+    return prices
+
+
+def describe(prices: Prices) -> str:
+    """One line: what series, from where, how long."""
+    name = prices.ticker
+    if prices.symbol != name:
+        name = f"{name} (by {prices.symbol})"
+    source = {"bundled": "the bundled snapshot", "file": "the file", "yahoo": "Yahoo"}
+    return (
+        f"{name}: {len(prices):,} rows, {prices.index[0]:%Y-%m-%d} to {prices.last:%Y-%m-%d}, "
+        f"from {source.get(prices.source, 'the cache')}"
+    )
+
+
+def _with_notes(run: Run, notes: tuple[str, ...]) -> Run:
+    """The run with everything that was said about it, for the report to show."""
+    dataset = replace(run.dataset, notes=notes)
+    return replace(run, dataset=dataset, study=replace(run.study, dataset=dataset))
+
+
+def _write(run: Run, record: dict[str, Any], market: Prices | None, out: Path | None) -> Path:
+    from regimeslot.evaluation import folder
+    from regimeslot.persistence import save
+    from regimeslot.report import report
+
+    def fill(draft: Path) -> None:
+        folder.write_tables(draft, run, record, market)
+        (draft / folder.MODELS).mkdir()
+        for name, model in run.models.items():
+            save(model, draft / folder.MODELS / f"{name}.safetensors")
+        report(run, draft / folder.REPORT)
+
+    target = out or Path(_RUNS) / folder.folder_name(run)
+    return folder.write_folder(target, fill, numbered=out is None)
+
+
+def _show(run: Run, record: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        from regimeslot.evaluation.folder import record_text
+
+        click.echo(record_text(record), nl=False)
+        return
+    from regimeslot.report import terminal_scores, terminal_summary
+
+    show(terminal_summary(run), "", terminal_scores(run))
+
+
+def _command(ctx: click.Context) -> str:
+    """The command line that repeats the run: the options that were given, in their order."""
+    words = ["regimeslot", "fit"]
+    for param in ctx.command.params:
+        name = str(param.name)
+        given = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in _NOT_REPEATED:
+            value = ctx.params[name]
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            words += [param.opts[0], text]
+    return shlex.join(words)

@@ -1,0 +1,149 @@
+"""``regimeslot forecast``: the next session by the models of a run folder, without a refit."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regimeslot.cli.fit_command import SOURCES, describe, load
+from regimeslot.cli.screen import Screen, one_thread
+from regimeslot.errors import DataError
+
+if TYPE_CHECKING:
+    from regimeslot.evaluation.folder import SavedRun
+    from regimeslot.evaluation.resume import Resumed
+    from regimeslot.prices import Prices
+
+__all__ = ["forecast"]
+
+
+@click.command()
+@click.argument("run", type=click.Path())
+@click.option(
+    "--source",
+    type=click.Choice(SOURCES),
+    help="Where newer prices come from.  [default: as for the run]",
+)
+@click.option("--file", type=click.Path(), help="File of prices.  [default: that of the run]")
+@click.option("--end", metavar="DATE", help="Last day to use.  [default: the newest]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def forecast(
+    run: str, source: str | None, file: str | None, end: str | None, as_json: bool
+) -> None:
+    """Forecast the next session with the models of the run folder RUN.
+
+    Brings the prices up to date and moves the models past the new sessions without fitting
+    anything again. The folder is not changed.
+    """
+    from regimeslot.evaluation.folder import read_run
+    from regimeslot.evaluation.resume import resume
+    from regimeslot.persistence import load as load_model
+
+    saved = read_run(run)
+    screen = Screen(quiet=as_json)
+    with screen.listening(), one_thread():
+        models = {name: load_model(saved.model_file(name)) for name in saved.models}
+        prices, market = _newer(screen, saved, source, file, end)
+        result = resume(saved, models, prices, market)
+    screen.note(result.notes)
+    record = _record(saved, result, screen.notes)
+    click.echo(json.dumps(record, indent=2, allow_nan=False) if as_json else _words(saved, result))
+
+
+def _newer(
+    screen: Screen, saved: SavedRun, source: str | None, file: str | None, end: str | None
+) -> tuple[Prices | None, Prices | None]:
+    """The run's series from its source again; None where there is nothing to be had."""
+    settings = saved.settings
+    if file is None and source in (None, "file"):
+        file = settings["file"]
+    options = {
+        "source": source or ("file" if file else settings["source"]),
+        "file": None if file is None else Path(file),
+        "column": settings.get("column") if file else None,
+        "start": settings["start"],
+        "end": end,
+    }
+    data = saved.record["data"]
+    # A run on a stand-in goes on with the stand-in: asked for by the symbol that was held.
+    symbol = data["ticker"] if options["file"] else data["symbol"]
+    try:
+        prices = load(screen, symbol, options, kind=saved.kind)
+        market = saved.record["market"]
+        if market is None:
+            return prices, None
+        series = {**options, "file": None, "column": None}
+        if series["source"] == "file":
+            series["source"] = "auto"
+        return prices, load(screen, market["symbol"], series)
+    except DataError as error:
+        if source is not None or options["file"]:
+            raise  # what was asked for by name must not be replaced
+        screen.note([f"{error} The forecast is made from the run's own prices."], "Warning")
+        return None, None
+
+
+def _record(saved: SavedRun, result: Resumed, notes: list[str]) -> dict[str, Any]:
+    prices = result.prices
+    return {
+        "run": str(saved.folder),
+        "fitted": {"created": saved.record["created"], "last": saved.record["data"]["last"]},
+        "sessions_since_fit": result.sessions,
+        "data": {
+            "ticker": saved.record["data"]["ticker"],
+            "symbol": prices.symbol,
+            "source": prices.source,
+            "proxy_for": saved.record["data"]["proxy_for"],
+            "last": f"{prices.last:%Y-%m-%d}",
+            "rows": len(prices),
+        },
+        "forecast": result.description,
+        "notes": notes,
+    }
+
+
+def _words(saved: SavedRun, result: Resumed) -> str:
+    """The same for people, within 80 columns."""
+    import pandas as pd
+
+    from regimeslot.prices import infer_frequency
+    from regimeslot.report.words import PERIODS, Unit, date, probability
+
+    # What is not a finite number has no place in JSON and came as None.
+    told: dict[str, Any] = {
+        key: math.nan if value is None else value for key, value in result.description.items()
+    }
+    unit = Unit.of(saved.settings["transform"], told["std"])
+    period = PERIODS[infer_frequency(result.prices.index)]
+    quantiles = {key: unit.number(value, plus=True) for key, value in told["quantiles"].items()}
+    loss = "Probability of a loss" if unit.name == "%" else "Probability below zero"
+    rows = [
+        ("Mean", f"{unit.text(told['mean'], plus=True, extra=1)}"),
+        ("Standard deviation", unit.text(told["std"])),
+        ("5 % to 95 %", f"{quantiles['0.05']} to {quantiles['0.95']} {unit.name}"),
+        ("1 % to 99 %", f"{quantiles['0.01']} to {quantiles['0.99']} {unit.name}"),
+        (loss, probability(told["probability_of_loss"])),
+        (
+            "Expected shortfall 5 % / 1 %",
+            f"{unit.number(told['es_5'])} / {unit.text(told['es_1'])}",
+        ),
+    ]
+    rows += [(f"Regime: {r['name']}", probability(r["probability"])) for r in told["regimes"]]
+    width = max(len(name) for name, _ in rows)
+
+    day = date(pd.Timestamp(told["date"]), weekday=period.step == "session")
+    many = told["horizon"] > 1
+    span = f"next {period.steps(told['horizon'])}, from" if many else f"next {period.step},"
+    since = period.steps(result.sessions) if result.sessions else f"no newer {period.step}"
+    fitted = date(pd.Timestamp(saved.record["data"]["last"]), weekday=False)
+    lines = [
+        f"{result.prices.ticker}: {span} {day}",
+        *(f"  {name:<{width}}  {value}" for name, value in rows),
+        f"By {told['model']}, fitted up to {fitted}, with {since} since then.",
+        f"Prices: {describe(result.prices)}.",
+    ]
+    return "\n".join(lines)
