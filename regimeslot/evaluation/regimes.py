@@ -1,4 +1,4 @@
-"""Regimes of a slot model: their probabilities out of sample, durations, outlook, and names."""
+"""Regimes of one model: their probabilities out of sample, durations, outlook, and names."""
 
 from __future__ import annotations
 
@@ -12,40 +12,42 @@ from regimeslot.evaluation.walk_forward import Study
 from regimeslot.features import Dataset
 from regimeslot.forecast import MixtureForecast
 from regimeslot.models.base import Forecaster
+from regimeslot.models.markov_forecaster import MarkovForecaster
 from regimeslot.models.slot_forecaster import SlotForecaster
-from regimeslot.models.slot_view import (
-    coefficients,
-    degrees_of_freedom,
-    regime_names,
-    slot_transition,
-)
+from regimeslot.models.slot_view import coefficients, regime_names, slot_transition
 
 __all__ = ["RegimeView"]
 
 
 @dataclass(frozen=True, eq=False)
 class RegimeView:
-    """Regimes of one slot model of a study.
+    """Regimes of one Markov-switching or slot model of a study.
 
     Attributes
     ----------
     dataset : Dataset
     forecast : MixtureForecast, the model's walk-forward forecasts
-    model : SlotForecaster, its final fit
+    model : MarkovForecaster or SlotForecaster, its final fit
     y : Series, realised targets of the forecast rows
     """
 
     dataset: Dataset
     forecast: MixtureForecast
-    model: SlotForecaster
+    model: MarkovForecaster | SlotForecaster
     y: pd.Series
 
     @classmethod
     def of(cls, study: Study, model: Forecaster, name: str) -> RegimeView | None:
         """View of a model of a study; None where it has no regimes."""
-        if not isinstance(model, SlotForecaster) or model.n_slots < 2:
+        if not isinstance(model, MarkovForecaster | SlotForecaster):
             return None
-        return cls(study.dataset, study.forecasts[name], model, study.y)
+        forecast = study.forecasts[name]
+        return cls(study.dataset, forecast, model, study.y) if forecast.n_components > 1 else None
+
+    @property
+    def n_regimes(self) -> int:
+        """How many regimes the model has."""
+        return self.forecast.n_components
 
     @property
     def names(self) -> list[str]:
@@ -54,22 +56,19 @@ class RegimeView:
         scale, mark = (100.0, "%") if self.dataset.transform == "log-return" else (1.0, "")
         return [
             f"{word}, {scale * size:.2g}{' ' if mark else ''}{mark} {unit}"
-            for word, size in zip(
-                regime_names(self.model.n_slots), self._typical_std(), strict=True
-            )
+            for word, size in zip(regime_names(self.n_regimes), self._typical_std(), strict=True)
         ]
 
     def _component_stds(self) -> np.ndarray:
-        """Standard deviation of each slot at each forecast row (n, K)."""
+        """Standard deviation of each regime at each forecast row (n, K)."""
         f = self.forecast
-        inflate = np.where(np.isfinite(f.dof), np.sqrt(f.dof / np.maximum(f.dof - 2.0, 1e-9)), 1.0)
-        return np.asarray(f.scales * inflate)
+        # Below two degrees of freedom a standard deviation does not exist: the scale stands in.
+        ratio = np.where(f.dof > 2.0, f.dof / np.maximum(f.dof - 2.0, 1e-9), 1.0)
+        return np.asarray(f.scales * np.sqrt(np.where(np.isfinite(f.dof), ratio, 1.0)))
 
     def _typical_std(self) -> np.ndarray:
-        """Root mean square of the model's forecasts on days when the regime was the likeliest."""
-        total = self.forecast.var()
-        weights = self.forecast.weights
-        return np.asarray(np.sqrt((weights * total[:, None]).sum(axis=0) / weights.sum(axis=0)))
+        """Median over the rows of what each regime says a step's standard deviation is."""
+        return np.asarray(np.median(self._component_stds(), axis=0))
 
     def probabilities(self) -> pd.DataFrame:
         """Predicted probability of each regime at every forecast row."""
@@ -78,7 +77,11 @@ class RegimeView:
     def transition(self) -> pd.DataFrame:
         """Transition probabilities into the next session, at its features."""
         row = self.dataset.next_X if self.dataset.next_X is not None else self.dataset.X.iloc[-1:]
-        return pd.DataFrame(slot_transition(self.model, row), index=self.names, columns=self.names)
+        if isinstance(self.model, SlotForecaster):
+            matrix = slot_transition(self.model, row)
+        else:
+            matrix = self.model.transition_
+        return pd.DataFrame(matrix, index=self.names, columns=self.names)
 
     def outlook(self, steps: int = 21) -> pd.DataFrame:
         """Probability of each regime 1 .. ``steps`` sessions ahead, with today's features held."""
@@ -113,22 +116,25 @@ class RegimeView:
         weights = self.forecast.weights
         likely = weights.argmax(axis=1)
         y = self.y.to_numpy()
-        effect = coefficients(self.model, "scale")
+        effect = pd.DataFrame()
+        if isinstance(self.model, SlotForecaster):
+            effect = coefficients(self.model, "scale")
         rows = []
-        for k in range(self.model.n_slots):
+        for k in range(self.n_regimes):
             inside = likely == k
             spells = int((inside & ~np.append(False, inside[:-1])).sum())
             share = weights[:, k] / max(weights[:, k].sum(), 1e-300)
-            strongest = (
-                effect.iloc[k].abs().sort_values(ascending=False).index[:3] if effect.size else []
-            )
+            strongest: list[str] = []
+            if effect.size:
+                strongest = list(effect.iloc[k].abs().nlargest(3).index)
             rows.append(
                 {
                     "occupancy": float(weights[:, k].mean()),
                     "mean_duration": float(inside.sum() / spells) if spells else np.nan,
                     "mean": float(share @ y),
                     "volatility": float(np.sqrt(share @ (y - share @ y) ** 2)),
-                    "dof": float(degrees_of_freedom(self.model)[k]),
+                    "std": float(self._typical_std()[k]),
+                    "dof": float(self.forecast.dof[-1, k]),
                     "features": ", ".join(
                         f"{column} {effect.iloc[k][column]:+.2f}" for column in strongest
                     ),

@@ -31,7 +31,9 @@ QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 
 # Preferred first: the model that gives the run's forecast, and the one whose regimes are shown.
 _MAIN = ("pool", "slots-sticky", "slots-markov", "slots-single", "slots-static")
-_REGIMES = ("slots-sticky", "slots-markov", "slots-softmax", "slots-static")
+# Feature-free regimes come first: there a regime is a level of volatility that lasts, while slots
+# that share volatility features only divide what the features leave over.
+_REGIMES = ("markov-t", "markov", "slots-sticky", "slots-markov", "slots-softmax", "slots-static")
 
 _TRAIN_ROWS = 2500  # ten years of days
 _ROWS_A_YEAR = {"daily": 252, "weekly": 52, "monthly": 12, "quarterly": 4, "yearly": 1}
@@ -73,7 +75,7 @@ class Run:
     next_date : Timestamp of the next session, the first day of the forecast
     next_forecasts : dict of one-row MixtureForecast by model
     main : name of the model that gives the run's forecast
-    regime_model : name of the slot model whose regimes are shown, or None
+    regime_model : name of the model whose regimes are shown, or None
     settings : RunSettings with every default resolved
     versions : dict
     created : datetime, UTC

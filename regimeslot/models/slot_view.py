@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from regimeslot.errors import InvalidInputError
 from regimeslot.models.base import Features, check_rows
-from regimeslot.models.likelihoods import LIKELIHOODS
 from regimeslot.models.selectors import SELECTORS
 from regimeslot.models.slot_forecaster import FEATURE_LIMIT, SlotForecaster
 
@@ -82,9 +81,3 @@ def slot_transition(model: SlotForecaster, X: Features) -> Array:
     )
     matrix = transition.reshape(len(transition), model.n_slots)
     return np.asarray(np.broadcast_to(matrix, (model.n_slots, model.n_slots)).copy())
-
-
-def degrees_of_freedom(model: SlotForecaster) -> Array:
-    """Degrees of freedom of each slot; infinite for Gaussian slots."""
-    raw = model.parameters_["shape"].tolist() or [0.0] * model.n_slots
-    return np.array([LIKELIHOODS[model.likelihood].dof(value) for value in raw])
