@@ -75,11 +75,12 @@ def _slots(selector: str, n_slots: int = 2) -> Callable[[Setting], Forecaster]:
     return build
 
 
-def _garch(volatility: str, likelihood: str) -> Callable[[Setting], Forecaster]:
+def _garch(volatility: str, likelihood: str, lags: int = 1) -> Callable[[Setting], Forecaster]:
     def build(setting: Setting) -> Forecaster:
         return GarchForecaster(
             volatility=volatility,
             likelihood=likelihood,
+            lags=lags,
             ar_lags=_AR_LAGS if setting.predictable_mean else 0,
             horizon=setting.horizon,
         )
@@ -130,8 +131,11 @@ _ENTRIES = (
         "baseline",
     ),
     CatalogueEntry("gjr-garch", _garch("gjr", "t"), "GJR-GARCH(1,1,1), Student-t", "baseline"),
-    CatalogueEntry(
-        "egarch-skewt", _garch("egarch", "skewt"), "EGARCH(1,1,1), skewed Student-t", "baseline"
+    CatalogueEntry(  # two lags beat one on the index up to 2010 and cost nothing on stocks
+        "egarch-skewt",
+        _garch("egarch", "skewt", lags=2),
+        "EGARCH(2,2,2), skewed Student-t",
+        "baseline",
     ),
     CatalogueEntry(
         "slot-weight",

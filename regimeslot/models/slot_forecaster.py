@@ -123,7 +123,7 @@ class SlotForecaster(Forecaster):
         half_life: float | None = 2016.0,
         horizon: int = 1,
         n_starts: int = 1,
-        tolerance: float = 1e-6,
+        tolerance: float = 3e-6,
         warm_start: bool = False,
         random_state: int | None = None,
     ) -> None:
