@@ -23,6 +23,9 @@ LEVELS = (0.01, 0.05)
 _GAINS = {0.01: 0.002, 0.05: 0.01}  # step of the adaptive threshold, per level
 
 
+_ORDINALS = {0: "lowest", BINS - 1: "highest"}
+
+
 def pit(uniforms: Array, bins: int = BINS) -> tuple[Array, float, float]:
     """Histogram of the probability integral transform, 1 where uniform, and its 95 % band.
 
@@ -123,11 +126,15 @@ def pit_section(view: View) -> dict[str, Any]:
     """PIT histogram with its band, title and numbers."""
     heights, low, high = pit(view.uniforms)
     outside = int(((heights < low) | (heights > high)).sum())
-    chance = round(0.05 * BINS)
-    if outside <= 2 * chance:
-        title = f"Calibrated: {outside} of {BINS} bars outside the 95 % band, {chance} expected"
+    p = float(chdtrc(BINS - 1, len(view.uniforms) / BINS * np.sum((heights - 1.0) ** 2)))
+    if p >= 0.05:
+        title = f"Calibrated as far as {BINS} bars can tell (p {p:.2f})"
     else:
-        title = f"Not fully calibrated: {outside} of {BINS} bars outside the 95 % band"
+        worst = int(np.argmax(np.abs(heights - 1.0)))
+        title = (
+            f"Not fully calibrated (p {_small(p)}): the {_ORDINALS.get(worst, 'marked')} twentieth "
+            f"came {heights[worst]:.2f} times as often as forecast"
+        )
     rows = [
         [
             cell(f"{j / BINS:.2f} to {(j + 1) / BINS:.2f}"),
@@ -139,7 +146,8 @@ def pit_section(view: View) -> dict[str, Any]:
     return {
         "title": title,
         "alt": f"Histogram of the probability integral transform of {view.main} in {BINS} bars. "
-        f"{title}. Bars run from {heights.min():.2f} to {heights.max():.2f} times the expected "
+        f"{title}. {outside} bars lie outside the 95 % band. "
+        f"Bars run from {heights.min():.2f} to {heights.max():.2f} times the expected "
         f"count; the band from {low:.2f} to {high:.2f}.",
         "shape": histogram_shape(heights, low, high),
         "table": Table(
@@ -150,9 +158,14 @@ def pit_section(view: View) -> dict[str, Any]:
         ),
         "note": "How often the outcome fell into each twentieth of its forecast distribution. "
         "Level bars mean that the probabilities are right; a hump in the middle means "
-        "forecasts too wide, a U too narrow, a slope a wrong mean."
+        "forecasts too wide, a U too narrow, a slope a wrong mean. p is that of a chi-square test; "
+        f"{outside} of {BINS} bars lie outside the band."
         + (" Targets overlap, so the band is too narrow." if view.horizon > 1 else ""),
     }
+
+
+def _small(p: float) -> str:
+    return "below 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def var_section(view: View) -> dict[str, Any]:
@@ -163,10 +176,10 @@ def var_section(view: View) -> dict[str, Any]:
             cell(f"{100 * c.level:.0f} %"),
             cell(count(c.hits.sum())),
             cell(f"{100 * c.raw:.2f}"),
-            cell(f"{c.p:.3f}"),
+            cell(_small(c.p)),
             cell(c.words),
             cell(f"{100 * c.adapted:.2f}"),
-            cell(f"{c.adapted_p:.3f}"),
+            cell(_small(c.adapted_p)),
         ]
         for c in found
     ]

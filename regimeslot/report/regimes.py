@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from regimeslot.report.evidence import difference
 from regimeslot.report.shapes import stack_shape
 from regimeslot.report.tables import Table, cell
 from regimeslot.report.view import View
-from regimeslot.report.words import count, date, probability, share
+from regimeslot.report.words import count, date, probability, share, signed
 
 __all__ = ["lasted", "regime_answer", "slots_section", "transition_section"]
 
@@ -115,6 +116,8 @@ def slots_section(view: View) -> dict[str, Any]:
     columns += [f"Mean, {unit.name} a {period.each}", f"Volatility, {unit.name} a {period.each}"]
     if "dof" in held:
         columns += ["Degrees of freedom", "Tails"]
+    if "features" in held and not held["features"].astype(bool).any():
+        held = held.drop(columns="features")
     if "features" in held:
         columns.append("Features that move its scale most")
     rows = []
@@ -145,13 +148,28 @@ def _moments(view: View, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _caution(view: View, table: pd.DataFrame) -> str | None:
-    """Sentence for regimes whose names promise more than their moves keep."""
+    """Sentence for regimes that promise more than they keep: by name, or as a forecast."""
     moves = _moments(view, table)["volatility"].to_numpy(dtype=float)
     if len(moves) < 2 or not np.isfinite(moves).all() or moves[-1] >= _DISTINCT * moves[0]:
-        return None
+        return _as_forecast(view)
     return (
         f"Read the names with care: realised moves hardly differ between these regimes "
         f"({view.unit.number(moves[0])} and {view.unit.text(moves[-1])} a {view.period.each})."
+    )
+
+
+def _as_forecast(view: View) -> str | None:
+    """What to think of the regime model's own forecasts, where another model makes the forecast."""
+    model = view.regime_model
+    if model is None or view.reference is None or model in (view.main, view.reference):
+        return None
+    d = difference(view, model, view.reference)
+    if d.found and d.gain > 0:
+        return None
+    worse = "worse" if d.found else "no better"
+    return (
+        f"A description by {model}; as a forecast it is {worse} than {view.reference} "
+        f"({signed(d.gain)} nats a {view.period.each}, t {d.t:.1f})."
     )
 
 

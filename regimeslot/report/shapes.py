@@ -134,7 +134,7 @@ def stack_shape(
 def histogram_shape(heights: Array, low: float, high: float) -> dict[str, Any]:
     """Bars of a PIT histogram (1 is uniform), the band in which they belong, and axes."""
     width, height = 640.0, 220.0
-    left, right, top, bottom = 44.0, width - 16.0, 8.0, height - 26.0
+    left, right, top, bottom = 50.0, width - 18.0, 8.0, height - 26.0
     most = 1.08 * max(float(heights.max()), high)
     bins = len(heights)
 

@@ -113,7 +113,7 @@ def date(label: object, *, weekday: bool = True) -> str:
     if not isinstance(label, pd.Timestamp):
         return str(label)
     day = f"{label.day} {_MONTHS[label.month - 1]} {label.year}"
-    return f"{_DAYS[label.dayofweek]} {day}" if weekday else day
+    return f"{_DAYS[label.weekday()]} {day}" if weekday else day
 
 
 def count(number: float) -> str:

@@ -93,7 +93,7 @@
       axes: [
         Object.assign({}, axis, { values: timeLabels, space: narrow ? 45 : 60, size: 28 }),
         Object.assign({}, axis, {
-          label: yLabel, labelSize: 18, size: narrow ? 42 : 52, space: 26,
+          label: yLabel, labelSize: 18, size: narrow ? 46 : 52, space: 26,
           values: function (u, splits) {
             return splits.map(function (v) { return v == null ? "" : plain(v); });
           },

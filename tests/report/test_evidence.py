@@ -1,0 +1,215 @@
+import numpy as np
+import pytest
+from scipy.stats import binom, chi2
+
+from regimeslot.evaluation.comparison import diebold_mariano
+from regimeslot.report.calibration import adapted_hits, coverage, kupiec, pit, pit_section
+from regimeslot.report.evidence import (
+    attribution,
+    cumulative_band,
+    difference,
+    regime_sentence,
+    regime_value,
+    scores_table,
+    trust,
+)
+from regimeslot.report.view import view_of
+
+N = 400
+
+
+@pytest.fixture
+def outcomes():
+    return 0.01 * np.random.default_rng(3).standard_normal(N)
+
+
+@pytest.fixture
+def wide_and_right(study_of, normal, outcomes):
+    """A baseline that is far too wide, and a model that is right."""
+    return study_of(outcomes, {"gjr-garch": normal(N, 0.03), "slots-sticky": normal(N)})
+
+
+def test_difference_is_the_diebold_mariano_test_with_its_interval(wide_and_right):
+    view = view_of(wide_and_right)
+    d = difference(view, "slots-sticky", "gjr-garch")
+    scores = wide_and_right.log_scores()
+    test = diebold_mariano(-scores["gjr-garch"], -scores["slots-sticky"])
+    assert d.gain == pytest.approx(test.mean_difference, rel=1e-12)
+    assert d.t == pytest.approx(test.t, rel=1e-12)
+    assert d.low < d.gain < d.high
+    # The interval leaves out zero exactly where p is below 5 %.
+    assert (d.low > 0) == (test.p < 0.05)
+    gains = scores["slots-sticky"] - scores["gjr-garch"]
+    assert d.won == pytest.approx(float((gains > 0).mean()), rel=1e-12)
+
+
+def test_trust_is_green_only_where_the_gain_is_more_than_chance(study_of, normal, outcomes):
+    better = study_of(outcomes, {"gjr-garch": normal(N, 0.03), "slots-sticky": normal(N)})
+    worse = study_of(outcomes, {"gjr-garch": normal(N), "slots-sticky": normal(N, 0.03)})
+    same = study_of(outcomes, {"gjr-garch": normal(N), "slots-sticky": normal(N, 0.01, 1e-6)})
+    levels = [trust(view_of(s)) for s in (better, worse, same)]
+    assert [part["level"] for part in levels] == ["good", "bad", "bad"]
+    assert [part["headline"].split()[0] for part in levels] == ["Better", "Worse", "Not"]
+    assert "includes zero" in levels[2]["meaning"]
+
+
+def test_trust_without_a_baseline_says_how_to_get_one(study_of, normal, outcomes):
+    part = trust(view_of(study_of(outcomes, {"slots-sticky": normal(N)})))
+    assert "gjr-garch" in part["missing"]
+
+
+def test_the_band_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(11)
+    inside = 0
+    for trial in range(100):
+        noise = rng.standard_normal(420)
+        gain = 0.1 + noise[20:] + 0.5 * noise[19:-1]  # autocorrelated
+        _, low, high = cumulative_band(gain, seed=trial)
+        inside += low[-1] <= 0.1 * 400 <= high[-1]
+    # 95 % nominal; blocks of seven rows lose a little. Binomial error: 2.2 points.
+    assert 0.87 <= inside / 100 <= 1.0
+
+
+def test_the_band_is_deterministic_and_starts_at_the_first_row():
+    gain = np.random.default_rng(0).standard_normal(700)
+    first, second = cumulative_band(gain), cumulative_band(gain)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert first[0][0] == 0
+    assert first[0][-1] == 699
+    assert np.all(first[1] <= first[2])
+
+
+def test_blocks_longer_than_the_series_are_cut():
+    rows, low, high = cumulative_band(np.array([0.1, -0.1, 0.2]), horizon=5)
+    assert len(rows) == len(low) == len(high) == 3
+
+
+def switching(study_of, outcomes, normal, sticky, static=0.0101):
+    return study_of(
+        outcomes,
+        {
+            "gjr-garch": normal(N, 0.02),
+            "slots-single": normal(N, 0.012),
+            "slots-static": normal(N, static),
+            "slots-markov": normal(N, static),
+            "slots-sticky": sticky,
+        },
+    )
+
+
+def test_no_regimes_found_is_said_in_words(study_of, normal, outcomes):
+    study = switching(study_of, outcomes, normal, normal(N, 0.01005))
+    view = view_of(study)
+    part = regime_value(view)
+    assert part["title"].startswith("No regimes found")
+    words = [row[-1].text for row in part["table"].rows]
+    assert words[:-1] == ["no regimes found"] * (len(words) - 1)
+    # Over one expert the gain is large, but constant weights have it too: not a regime gain.
+    assert "not regimes" in words[-1]
+    assert regime_sentence(view).startswith("No regimes found")
+    assert "may be chance" in attribution(view)["title"]
+
+
+def test_regimes_that_pay_are_said_too(study_of, normal):
+    rng = np.random.default_rng(5)
+    std = np.where(np.arange(N) < N // 2, 0.004, 0.02)
+    y = std * rng.standard_normal(N)
+    study = switching(study_of, y, normal, normal(N, std[:, None]), static=0.014)
+    view = view_of(study)
+    assert regime_value(view)["title"].startswith("Switching regimes pays")
+    assert regime_sentence(view).startswith("Regimes add")
+
+
+def test_regimes_that_cost_are_said_too(study_of, normal, outcomes):
+    study = switching(study_of, outcomes, normal, normal(N, 0.03))
+    assert regime_sentence(view_of(study)).startswith("Regimes cost")
+    assert "costs" in {row[-1].text for row in regime_value(view_of(study))["table"].rows}
+
+
+def test_steps_of_the_attribution_add_up(run):
+    view = view_of(run)
+    part = attribution(view)
+    total = difference(view, view.main, view.reference).gain
+    assert sum(step["gain"] for step in part["parts"]) == pytest.approx(total, rel=1e-9)
+    assert [step["regimes"] for step in part["parts"]] == [False, False, True, False]
+
+
+def test_only_rows_whose_models_were_run_are_shown(study_of, normal, outcomes):
+    study = study_of(outcomes, {"slots-static": normal(N), "slots-markov": normal(N, 0.011)})
+    part = regime_value(view_of(study))
+    assert [row[1].text for row in part["table"].rows] == ["slots-markov over slots-static"]
+    assert any("slots-softmax" in note for note in part["notes"])
+    alone = study_of(outcomes, {"mean": normal(N)})
+    assert "slots-static" in regime_value(view_of(alone))["missing"]
+
+
+def test_best_of_each_column_is_strong_and_failures_are_printed(study_of, normal, outcomes):
+    study = study_of(
+        outcomes,
+        {"gjr-garch": normal(N, 0.03), "slots-sticky": normal(N)},
+        failures={"egarch-skewt": "it did not converge"},
+    )
+    part = scores_table(view_of(study))
+    first = part["table"].rows[0]
+    assert first[0].text == "slots-sticky"
+    assert first[1].strong
+    assert part["failures"] == ["egarch-skewt could not be run: it did not converge"]
+    assert part["title"] == "slots-sticky has the best log score of 2 models"
+
+
+def test_kupiec_is_the_likelihood_ratio_of_two_binomials():
+    for hits, n, level in ((15, 1000, 0.01), (0, 200, 0.05), (50, 50, 0.05)):
+        rate = hits / n
+        ratio = 2 * (binom.logpmf(hits, n, rate) - binom.logpmf(hits, n, level))
+        assert kupiec(hits, n, level) == pytest.approx(chi2.sf(ratio, 1), rel=1e-9)
+
+
+def test_pit_band_is_that_of_the_binomial():
+    n = 1234
+    heights, low, high = pit(np.random.default_rng(0).uniform(size=n))
+    assert heights.mean() == pytest.approx(1.0, rel=1e-12)
+    assert low == pytest.approx(binom.ppf(0.025, n, 0.05) * 20 / n, rel=1e-12)
+    assert high == pytest.approx(binom.ppf(0.975, n, 0.05) * 20 / n, rel=1e-12)
+
+
+def test_pit_says_whether_the_forecasts_are_calibrated(study_of, normal, outcomes):
+    right = pit_section(view_of(study_of(outcomes, {"slots-sticky": normal(N)})))
+    wide = pit_section(view_of(study_of(outcomes, {"slots-sticky": normal(N, 0.03)})))
+    assert right["title"].startswith("Calibrated")
+    assert wide["title"].startswith("Not fully calibrated (p below 0.001)")
+
+
+def test_pit_verdict_has_the_right_size(study_of, normal):
+    rng = np.random.default_rng(8)
+    rejected = 0
+    for _ in range(200):
+        study = study_of(0.01 * rng.standard_normal(N), {"mean": normal(N)})
+        rejected += pit_section(view_of(study))["title"].startswith("Not")
+    # 5 % nominal; three binomial standard errors of 200 trials.
+    assert 0.005 <= rejected / 200 <= 0.095
+
+
+def test_adaptive_threshold_repairs_the_rate_with_past_rows_alone():
+    rng = np.random.default_rng(2)
+    uniforms = rng.uniform(size=4000) ** 1.4  # far too many small ones
+    found = coverage(uniforms)
+    for c in found:
+        assert c.raw > 1.5 * c.level
+        assert c.words == "too many"
+        assert abs(c.adapted - c.level) < 0.4 * c.level
+    changed = uniforms.copy()
+    changed[2000:] = 0.999
+    before = adapted_hits(uniforms, 0.05)[:2001]
+    np.testing.assert_array_equal(before[:2000], adapted_hits(changed, 0.05)[:2000])
+
+
+def test_adaptive_threshold_is_the_written_recursion():
+    uniforms = np.random.default_rng(1).uniform(size=300)
+    a, expected = 0.05, []
+    for u in uniforms:
+        hit = u <= a
+        expected.append(hit)
+        a += 0.01 * (0.05 - hit)
+        a = min(max(a, 1e-4), 0.5)
+    np.testing.assert_array_equal(adapted_hits(uniforms, 0.05), expected)

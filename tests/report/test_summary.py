@@ -1,0 +1,198 @@
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from regimeslot.errors import InvalidInputError
+from regimeslot.forecast import MixtureForecast
+from regimeslot.report import summarize
+from regimeslot.report.provenance import banners
+from regimeslot.report.regimes import lasted
+from regimeslot.report.thin import decode
+from regimeslot.report.view import view_of
+
+
+@pytest.fixture(scope="module")
+def summary(run):
+    return summarize(run)
+
+
+def test_summary_is_plain_data(summary):
+    text = json.dumps(summary.to_dict(), allow_nan=False)
+    assert json.loads(text)["title"] == "SIM"
+
+
+def test_tomorrow_gives_the_figures_of_the_main_forecast(run, summary):
+    forecast = run.next_forecasts[run.main]
+    numbers = summary.tomorrow["numbers"]
+    assert numbers["std"] == pytest.approx(forecast.std()[0], rel=1e-12)
+    assert numbers["var_1"] == pytest.approx(forecast.value_at_risk(0.01)[0], rel=1e-12)
+    assert numbers["es_5"] == pytest.approx(forecast.expected_shortfall(0.05)[0], rel=1e-12)
+    assert numbers["loss"] == pytest.approx(forecast.probability_of_loss()[0], rel=1e-12)
+    low, high = 100 * forecast.interval(0.9)[0]
+    assert summary.tomorrow["band"] == f"{low:+.2f} to {high:+.2f} %"
+    figures = {f["name"]: f["text"] for f in summary.tomorrow["figures"]}
+    year = 100 * forecast.std()[0] * math.sqrt(252)
+    assert figures["The same a year"] == f"{year:.0f} %"
+    assert summary.tomorrow["label"] == "Next session, Thu 25 Jan 2018"
+
+
+def test_regime_answer_agrees_with_the_run(run, summary):
+    outlook = run.regime_outlook(21).to_numpy()
+    now = int(outlook[0].argmax())
+    answer = summary.regime
+    assert answer["number"] == now
+    assert answer["headline"].lower() == str(run.regime_probabilities().columns[now]).lower()
+    table = answer["outlook"]["table"]
+    assert len(table.rows) == 21
+    assert table.rows[20][1].text == f"{100 * outlook[20, 0]:.1f} %"
+    assert f"about {round(run.expected_time_left())} more" in answer["left"]
+
+
+def test_lasted_counts_back_from_the_last_row():
+    path = np.array([1, 0, 0, 2, 2, 2])
+    assert [lasted(path, k) for k in (0, 1, 2)] == [0, 0, 3]
+    assert lasted(np.zeros(5, int), 0) == 5
+
+
+def test_charts_hold_the_run_s_numbers(run, summary):
+    y = run.study.y.to_numpy()
+    forecast = run.study.forecasts[run.main]
+    charts = summary.charts
+    days = pd.to_datetime(decode(summary.time), unit="s")
+    assert list(days) == list(run.study.y.index)
+    price = run.prices.frame["Close"].reindex(run.study.y.index).to_numpy()
+    np.testing.assert_allclose(decode(charts["price"]["columns"]["price"]), price, rtol=2e-3)
+    volatility = charts["volatility"]["columns"]
+    np.testing.assert_allclose(decode(volatility["y"]), 100 * y, rtol=0, atol=0.00501)
+    np.testing.assert_allclose(
+        decode(volatility["std"]), 100 * forecast.std(), rtol=0, atol=0.00501
+    )
+    hits = charts["exceedances"]["columns"]["hits_5"]
+    beyond = np.flatnonzero(y < -forecast.value_at_risk(0.05))
+    np.testing.assert_array_equal(hits, beyond)
+    scores = run.study.log_scores()
+    gain = (scores[run.main] - scores["linear"]).cumsum().to_numpy()
+    line = charts["gain"]["lines"][0]
+    assert line["name"] == "over linear"
+    np.testing.assert_allclose(decode(line["gain"]), gain, rtol=0, atol=0.51 * line["gain"]["s"])
+    shares = [decode(p) / 100 for p in charts["price"]["columns"]["probabilities"]]
+    predicted = run.regime_probabilities().to_numpy()[:, :-1]
+    np.testing.assert_allclose(np.transpose(shares), predicted, rtol=0, atol=0.00501)
+
+
+def test_every_chart_has_a_finding_units_a_text_and_its_numbers(summary):
+    for name, chart in summary.charts.items():
+        assert chart["title"], name
+        assert chart["alt"].endswith("."), name
+        assert chart["y_label"], name
+        assert len(chart["table"].rows) >= 1, name
+        for table_row in chart["table"].rows:
+            assert len(table_row) == len(chart["table"].columns), name
+
+
+def test_runs_of_regimes_cover_every_row(run, summary):
+    likeliest = run.regime_probabilities().to_numpy().argmax(axis=1)
+    runs = summary.charts["price"]["columns"]["regime"]
+    back = np.empty(len(likeliest), int)
+    for start, k in runs:
+        back[start:] = k
+    np.testing.assert_array_equal(back, likeliest)
+
+
+def test_a_bare_study_shows_what_it_can_and_says_what_is_missing(run):
+    summary = summarize(run.study)
+    assert "run" in summary.tomorrow["missing"]
+    assert "run" in summary.transition["missing"]
+    assert summary.regime["probability"].endswith("24 Jan 2018")
+    assert summary.regime["outlook"] is None
+    assert summary.trust["numbers"]["gain"] == pytest.approx(
+        summarize(run).trust["numbers"]["gain"], rel=1e-12
+    )
+    assert "price" not in summary.charts["price"]["columns"]
+
+
+def test_nothing_but_one_baseline_still_makes_a_summary(study_of, normal):
+    y = 0.01 * np.random.default_rng(0).standard_normal(60)
+    summary = summarize(study_of(y, {"mean": normal(60)}))
+    for part in (summary.trust, summary.regime, summary.regime_value, summary.charts["gain"]):
+        assert "--models" in part["missing"]
+    assert summary.attribution is None
+    json.dumps(summary.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("index", "transform", "horizon", "words"),
+    [
+        (pd.date_range("2000-01-31", periods=70, freq="ME"), "diff", 1, "nats a month"),
+        (pd.RangeIndex(70), "level", 1, "nats a row"),
+        (pd.bdate_range("2020-01-01", periods=70), "log-return", 5, "nats a day"),
+    ],
+)
+def test_other_frequencies_units_and_horizons(study_of, normal, index, transform, horizon, words):
+    y = np.random.default_rng(0).standard_normal(60)
+    study = study_of(
+        y,
+        {"linear": normal(60, 2.0), "slots-sticky": normal(60, 1.0)},
+        index=index,
+        transform=transform,
+        horizon=horizon,
+    )
+    summary = summarize(study)
+    assert summary.trust["gain"].endswith(words)
+    assert ("%" in summary.charts["volatility"]["y_label"]) == (transform == "log-return")
+    json.dumps(summary.to_dict(), allow_nan=False)
+
+
+def test_forecasts_without_a_variance_do_not_stop_the_report(study_of, normal):
+    y = 0.01 * np.random.default_rng(0).standard_normal(60)
+    fat = MixtureForecast(np.ones((60, 1)), 0.0, 0.01, 1.5)
+    summary = summarize(study_of(y, {"linear": normal(60), "slots-static": fat}))
+    json.dumps(summary.to_dict(), allow_nan=False)
+
+
+def test_banners_for_snapshot_proxy_and_stale_cache(run):
+    def said(**changes):
+        return " ".join(banners(view_of(replace(run, prices=replace(run.prices, **changes)))))
+
+    assert said() == ""
+    assert said(source="cache") == ""
+    assert "snapshot" in said(source="bundled")
+    assert "SIM stands in for SPY." in said(proxy_for="SPY")
+    note = "Yahoo did not answer. The cached SIM of 2018-01-20 21:00 UTC is used."
+    assert "stale cache" in said(source="cache", notes=(note,))
+
+
+def test_regimes_whose_names_promise_too_much_are_called_out(run):
+    probabilities = run.regime_probabilities()
+    n = len(probabilities)
+    flat = pd.DataFrame(np.tile([0.6, 0.4], (n, 1)), probabilities.index, ["calm, 1", "wild, 2"])
+    fields = {f: getattr(run, f) for f in run.__dataclass_fields__}
+    blurred = SimpleNamespace(
+        **fields,
+        regime_probabilities=lambda: flat,
+        regime_table=lambda: pd.DataFrame(),
+        regime_outlook=lambda steps: flat.iloc[:steps],
+        expected_time_left=lambda: math.nan,
+        transition_matrix=lambda: pd.DataFrame(),
+    )
+    answer = summarize(blurred).regime
+    assert "hardly differ" in answer["caution"]
+    assert answer["left"] is None
+
+
+def test_only_a_run_or_a_study_is_taken():
+    with pytest.raises(InvalidInputError, match="Run of fit_run or a Study"):
+        summarize({"a": 1})
+
+
+def test_view_prefers_gjr_garch_as_the_reference(study_of, normal):
+    y = 0.01 * np.random.default_rng(0).standard_normal(60)
+    forecasts = {n: normal(60) for n in ("mean", "linear", "gjr-garch", "slots-sticky")}
+    view = view_of(study_of(y, forecasts))
+    assert (view.main, view.reference) == ("slots-sticky", "gjr-garch")
+    assert view.baselines == ["gjr-garch", "linear", "mean"]
