@@ -104,9 +104,7 @@ class BatchScan:
     0.107
     """
 
-    def __init__(
-        self, n_states: int, n_chains: int, n_rows: int, moves: NDArray[np.intp]
-    ) -> None:
+    def __init__(self, n_states: int, n_chains: int, n_rows: int, moves: NDArray[np.intp]) -> None:
         self.n_states, self.n_rows = n_states, n_rows
         self._moves = [(int(i), int(j)) for i, j in moves]
         self._band = np.zeros((n_chains, n_rows, n_states, 2 * n_states))
@@ -142,7 +140,8 @@ class BatchScan:
         right[:, 0] = (initial * density[:, :, 0]).T
         while True:
             alpha = right.copy()
-            ends, masses = self._forward(alpha, self._chunk)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                ends, masses = self._forward(alpha, self._chunk)
             if masses.min() > _TINY or self._chunk == 1:
                 break
             self._chunk = max(1, self._chunk // 8)

@@ -141,9 +141,14 @@ def state_forecast(probabilities: Array, transition: Array, steps: int) -> Array
            [0.84, 0.16]])
     """
     size = probabilities.shape[-1]
-    varying = probabilities.ndim == 1 and transition.ndim == 3 and transition.shape[:2] == (
-        size,
-        size,
+    varying = (
+        probabilities.ndim == 1
+        and transition.ndim == 3
+        and transition.shape[:2]
+        == (
+            size,
+            size,
+        )
     )
     ahead = []
     now = probabilities[..., None, :]

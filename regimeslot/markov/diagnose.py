@@ -54,7 +54,7 @@ def _nonstationary(result: MarkovSwitchingResult) -> list[str]:
         return []
     lag_coef = natural.ar if result.layout.n_ar else natural.coef[:, -p:]
     found = []
-    for k, phi in enumerate(np.unique(lag_coef, axis=0) if len(lag_coef) == 1 else lag_coef):
+    for k, phi in enumerate(lag_coef):
         companion = np.eye(p, k=-1)
         companion[0] = phi
         root = np.abs(np.linalg.eigvals(companion)).max()
@@ -109,8 +109,8 @@ def summary(result: MarkovSwitchingResult) -> str:
         "",
         f"{'parameter':<20}{'estimate':>14}{'std. error':>14}{'z':>10}",
     ]
-    for name, value in result.params.items():
-        error = result.std_errors[name]
+    errors = result.std_errors.to_numpy()
+    for (name, value), error in zip(result.params.items(), errors, strict=True):
         ratio = value / error if error > 0 else np.nan
         lines.append(f"{name!s:<20}{value:>14.6g}{error:>14.6g}{ratio:>10.2f}")
     if not layout.n_tvtp:

@@ -213,7 +213,9 @@ class RegressionEmission:
             size = layout.n_coef
             free = np.linalg.solve(normal + ridge[:size, :size], right[..., None])[..., 0]
             coef = free[:, layout.position]
-        square = yy - 2 * (coef * xy).sum(-1) + (coef * np.matmul(xx, coef[..., None])[..., 0]).sum(-1)
+        square = (
+            yy - 2 * (coef * xy).sum(-1) + (coef * np.matmul(xx, coef[..., None])[..., 0]).sum(-1)
+        )
         square = np.maximum(square, 0.0) + variance_prior
         total = count + variance_prior
         if not layout.switching_variance:
@@ -251,6 +253,7 @@ class MeanAdjustedEmission:
         return (data.y[:, None] - location).transpose(1, 0, 2)
 
     def score_rows(self, parts: Parts, rows: NDArray[np.intp]) -> Scored:
+        """Log-densities (M, S, T) of all starts, as for regressions."""
         layout, p, k = self.layout, self.layout.n_ar, self.layout.n_regimes
         data = self.data.take(rows)
         deviation = self._deviations(parts, data)
@@ -279,6 +282,7 @@ class MeanAdjustedEmission:
         rows: NDArray[np.intp],
         variance_prior: float,
     ) -> dict[str, Array]:
+        """Score of the log-likelihood by each block of parameters."""
         layout, p, k = self.layout, self.layout.n_ar, self.layout.n_regimes
         data = self.data.take(rows)
         deviation, variance = self._deviations(parts, data), parts.variance
@@ -287,7 +291,9 @@ class MeanAdjustedEmission:
         if scored.weight is not None:
             pull *= scored.weight
         shape = (k,) * (p + 1)
-        square = np.einsum("mst,mst->ms", pull, scored.residual).reshape(k, -1, pull.shape[1]).sum(1)
+        square = (
+            np.einsum("mst,mst->ms", pull, scored.residual).reshape(k, -1, pull.shape[1]).sum(1)
+        )
         count = mass.sum(axis=2).reshape(k, -1, pull.shape[1]).sum(1)
         square, count = square.T, count.T
         pull = pull.reshape(*shape, *pull.shape[1:])

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from regimeslot.markov.chain import stationary_distribution
 from regimeslot.markov.emission import Observations, RegressionEmission
-from regimeslot.markov.layout import VARIANCE_FLOOR, ZERO_LOGIT, Layout, Parts
+from regimeslot.markov.finish import curved_inverse, polish
+from regimeslot.markov.layout import VARIANCE_FLOOR, Layout, Parts
 from regimeslot.markov.objective import Objective, Priors
 from regimeslot.markov.starts import candidate_starts
 from regimeslot.solvers.batched_bfgs import Optima, maximise
 
-__all__ = ["Estimate", "estimate", "information", "polish", "refine"]
+__all__ = ["Estimate", "estimate", "refine"]
 
 Array = NDArray[np.float64]
 
@@ -32,11 +33,8 @@ _SCREEN_ROWS = 2048
 _POLISH_WORK = 40_000  # rows x states of the starts that are taken to their optimum
 _CANDIDATE_ROWS = 2_000  # a series shorter than this draws several candidates per start
 _COARSE = 1e-5  # expected gain at which BFGS hands over to the exact Hessian
-_FINE = 1e-9
 _WARM = 1e-6  # expected gain at which a warm refit stops
 _WORTH = 0.5  # starts that end this near the best are all taken to the exact optimum
-_SMALL_LOGIT = -5.0  # a transition rarer than this relative to staying may be at zero
-_FLAT = 1e-2  # smallest curvature the optimiser works with
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def _em(objective: Objective, theta: Array, series: NDArray[np.intp], steps: int
 def _first_inverse_hessian(objective: Objective, theta: Array, series: NDArray[np.intp]) -> Array:
     """Inverse of the diagonal of the complete-data information."""
     layout, data = objective.layout, objective.data
-    parts, k = layout.unpack(theta), layout.n_regimes
+    parts = layout.unpack(theta)
     transition = objective.transition(parts).mean(axis=3)
     count = objective.n_rows * stationary_distribution(transition)
     size = (data.columns**2).mean(axis=2)
@@ -153,102 +151,6 @@ def refine(
     )
 
 
-def information(
-    objective: Objective,
-    theta: Array,
-    gradient: Array,
-    series: NDArray[np.intp],
-    spread: Array,
-    fixed: NDArray[np.bool_],
-) -> Array:
-    """Minus the Hessian, (S, n, n), by differences of the exact score.
-
-    ``spread`` (S, n) is the rough standard error of each parameter; the step is 1e-4 of it, small
-    against the curvature's own change and large against rounding. ``fixed`` parameters are left
-    out: their rows and columns are zero.
-    """
-    size, n_params = theta.shape
-    step = np.clip(1e-4 * spread, 1e-7, 1e-4)
-    hessian = np.zeros((size, n_params, n_params))
-    which, entry = np.nonzero(~fixed)
-    for begin in range(0, which.size, objective.n_batch):
-        rows, at = which[begin : begin + objective.n_batch], entry[begin : begin + objective.n_batch]
-        trial = theta[rows]
-        trial[np.arange(rows.size), at] += step[rows, at]
-        moved = objective.value_and_gradient(trial, series[rows])[1]
-        hessian[rows, at] = (gradient[rows] - moved) / step[rows, at, None]
-    hessian.transpose(0, 2, 1)[fixed] = 0.0
-    return 0.5 * (hessian + hessian.transpose(0, 2, 1))
-
-
-def _curved_inverse(matrix: Array) -> Array:
-    """Inverse of symmetric (S, n, n) matrices made positive definite."""
-    values, vectors = np.linalg.eigh(matrix)
-    values = np.maximum(np.abs(values), _FLAT)
-    return (vectors / values[:, None]) @ vectors.transpose(0, 2, 1)
-
-
-def _settle(
-    objective: Objective, theta: Array, value: Array, series: NDArray[np.intp]
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Send transitions that are heading for zero there; which parameters that fixes.
-
-    The log-likelihood approaches such a boundary ever more slowly in the logit, and an optimiser
-    would walk for ever. A transition is settled at zero where that is no worse.
-    """
-    layout, fixed = objective.layout, np.zeros(theta.shape, bool)
-    if layout.n_tvtp:
-        return theta, fixed
-    theta = theta.copy()
-    logits = layout.blocks["logits"]
-    for entry in range(logits.start, logits.stop):
-        low = theta[:, entry] < _SMALL_LOGIT
-        if not low.any():
-            continue
-        trial = theta.copy()
-        trial[:, entry] = ZERO_LOGIT
-        moved = _values(objective, trial, series)
-        settled = low & (moved >= value - 1e-9)
-        theta[settled, entry] = ZERO_LOGIT
-        fixed[settled, entry] = True
-    return theta, fixed
-
-
-def polish(
-    objective: Objective, optima: Optima, rows: NDArray[np.intp], series: NDArray[np.intp]
-) -> tuple[Optima, Array]:
-    """Finish chosen rows with the exact Hessian.
-
-    A BFGS approximation that starts from the complete data's information is too stiff along flat
-    directions and believes itself done too early. The exact Hessian is not fooled. Returns the
-    optima and the information at (or next to) them; rows and columns of parameters at a boundary
-    are zero.
-    """
-    theta, gradient, value = optima.theta[rows], optima.gradient[rows], optima.value[rows]
-    inverse, series = optima.inverse_hessian[rows], series[rows]
-    for _ in range(4):
-        theta, fixed = _settle(objective, theta, value, series)
-        if fixed.any():
-            value, gradient = objective.value_and_gradient(theta, series)
-        spread = np.sqrt(np.abs(np.diagonal(inverse, axis1=1, axis2=2)))
-        curvature = information(objective, theta, gradient, series, spread, fixed)
-        inverse = _curved_inverse(curvature)
-        inverse[fixed] = 0.0
-        inverse.transpose(0, 2, 1)[fixed] = 0.0
-        gain = 0.5 * np.einsum("si,sij,sj->s", gradient, inverse, gradient)
-        found = maximise(
-            lambda trial, which: objective.value_and_gradient(trial, series[which]),
-            theta,
-            inverse,
-            tolerance=_FINE,
-            max_iterations=100,
-        )
-        theta, gradient, value = found.theta, found.gradient, found.value
-        if gain.max() < _COARSE * 10:
-            break
-    return found, curvature
-
-
 def _stretches(data: Observations, n_rows: int) -> tuple[Observations, int] | None:
     """Stretches spread evenly over a long series, laid end to end, and how many."""
     if n_rows < 2 * _SCREEN_ROWS:
@@ -267,9 +169,7 @@ def _best(value: Array, n_series: int, keep: int) -> NDArray[np.intp]:
     return (order + np.arange(n_series)[:, None] * table.shape[1]).ravel()
 
 
-def _with_slopes(
-    constant: Layout, layout: Layout, theta: Array, rng: np.random.Generator
-) -> Array:
+def _with_slopes(constant: Layout, layout: Layout, theta: Array, rng: np.random.Generator) -> Array:
     """Constant-transition estimates as starts of a time-varying model, with random slopes."""
     parts = constant.unpack(theta)
     shape = (*parts.logits.shape[:3], layout.n_tvtp - 1)
@@ -278,9 +178,7 @@ def _with_slopes(
     moderate = np.clip(parts.logits, -5.0, 5.0)
     logits = np.concatenate([moderate, slopes], axis=3)
     return layout.pack(
-        Parts(
-            logits, parts.coef, parts.ar, parts.raw_variance, parts.raw_dof, parts.raw_initial
-        )
+        Parts(logits, parts.coef, parts.ar, parts.raw_variance, parts.raw_dof, parts.raw_initial)
     )
 
 
@@ -291,7 +189,7 @@ def estimate(
     n_starts: int,
     priors: Priors,
     initial: Array | None,
-    seed: object,
+    seed: int | None,
     candidates_per_start: int | None = None,
     start: Array | None = None,
     start_information: Array | None = None,
@@ -308,7 +206,7 @@ def estimate(
         long one takes only the best few of them all the way.
     priors : Priors
     initial : (K,) array or None
-    seed : seed of ``numpy.random.default_rng``
+    seed : int or None
     candidates_per_start : int, optional
         Candidates that are screened for each start; default more of them the shorter the series.
     start : (D, n) array, optional
@@ -324,7 +222,7 @@ def estimate(
     every = np.arange(n_series)
     if start is not None:
         objective = Objective(layout, data, n_series, priors=priors, initial=initial)
-        inverse = None if start_information is None else _curved_inverse(start_information)
+        inverse = None if start_information is None else curved_inverse(start_information)
         optima = refine(objective, start, every, inverse_hessian=inverse, tolerance=_WARM)
         return _collect(objective, optima, every, n_series, exact=start_information is None)
     rng = np.random.default_rng(seed)
@@ -368,16 +266,11 @@ def _screen(
     if keep >= candidates:
         return _em(objective, theta, series, _DIRECT_EM), series
     theta = _em(objective, theta, series, _FIRST_EM)
-    chosen = _best(_values(objective, theta, series), n_series, max(keep, candidates // 3))
+    chosen = _best(objective.value(theta, series), n_series, max(keep, candidates // 3))
     theta = _em(objective, theta[chosen], series[chosen], _SECOND_EM)
     series = series[chosen]
-    chosen = _best(_values(objective, theta, series), n_series, keep)
+    chosen = _best(objective.value(theta, series), n_series, keep)
     return theta[chosen], series[chosen]
-
-
-def _values(objective: Objective, theta: Array, series: NDArray[np.intp]) -> Array:
-    at = objective.evaluate(theta, series)
-    return at.log_likelihood + objective.log_prior(at)
 
 
 def _mean_adjusted_starts(
@@ -447,9 +340,7 @@ def _estimate_varying(
     )
     plain = Observations(data.y, data.columns, data.observed)
     if layout.n_ar:
-        theta, series = _mean_adjusted_starts(
-            constant, plain, n_starts, 2 * n_starts, priors, rng
-        )
+        theta, series = _mean_adjusted_starts(constant, plain, n_starts, 2 * n_starts, priors, rng)
     else:
         theta, series = _screen(constant, plain, 2 * n_starts, n_starts, priors, initial, rng)
     objective = Objective(constant, plain, n_starts, priors=priors, initial=initial)
@@ -479,7 +370,7 @@ def _collect(
     if exact:
         found, curvature = polish(objective, optima, rows, series)
     else:
-        found, curvature = optima, np.linalg.inv(optima.inverse_hessian)
+        found, curvature = optima, np.linalg.inv(optima.inverse_hessian).astype(np.float64)
     final = np.where(np.isfinite(found.value), found.value, -np.inf)
     value[rows] = final
     results = []

@@ -15,7 +15,7 @@ from regimeslot.markov.chain import viterbi
 from regimeslot.markov.emission import Observations
 from regimeslot.markov.layout import Layout
 from regimeslot.markov.objective import Objective
-from regimeslot.markov.scan import forward_filter
+from regimeslot.markov.scan import Filtered, forward_filter
 
 __all__ = ["FilteredRows", "composite_transition", "filter_rows", "most_probable_path"]
 
@@ -65,7 +65,9 @@ def _rows(
     transition = objective.transition(parts)
     first = objective.first_state(objective.first_regime(parts, transition), transition)[:, 0]
     scored = objective.emission.score_rows(parts, np.zeros(1, np.intp))
-    matrix = transition[0, ..., 0] if transition.shape[3] == 1 else transition[0, ..., layout.n_ar :]
+    matrix = (
+        transition[0, ..., 0] if transition.shape[3] == 1 else transition[0, ..., layout.n_ar :]
+    )
     return scored.log_density[:, 0], matrix, first
 
 
@@ -98,14 +100,14 @@ def filter_rows(
     n_states, n_rows = density.shape
     k = layout.n_regimes
     block = max(1, _BLOCK // (n_states * n_states))
-    pieces = []
+    pieces: list[Filtered] = []
     wide = composite_transition(layout, matrix) if matrix.ndim == 2 else None
     for begin in range(0, n_rows, block):
         rows = slice(begin, min(begin + block, n_rows))
         here = wide if wide is not None else composite_transition(layout, matrix[..., rows])
-        if begin or state is not None:
-            into = here if here.ndim == 2 else here[..., 0]
-            first = (pieces[-1].filtered[:, -1] if begin else state) @ into
+        last = pieces[-1].filtered[:, -1] if pieces else state
+        if last is not None:
+            first = last @ (here if here.ndim == 2 else here[..., 0])
         pieces.append(forward_filter(density[:, rows], here, first))
     predicted = np.concatenate([piece.predicted for piece in pieces], axis=1)
     filtered = np.concatenate([piece.filtered for piece in pieces], axis=1)

@@ -158,8 +158,10 @@ class _Paths:
         else:
             mean[:, 0] += location[regime]
             base = np.zeros(which.size)
-        digits = np.column_stack([regime, self.digits[which, : self.digits.shape[1] - 1]])
-        return _Paths(digits, weight, mean, covariance, base)
+        digits = np.column_stack(
+            [regime, self.digits[which, : self.digits.shape[1] - 1]]
+        )
+        return _Paths(digits.astype(np.intp), weight, mean, covariance, base)
 
     def components(self, natural: Natural, *, first: bool) -> tuple[Array, Array, Array, Array]:
         """Weights, locations, scales and dof; sums of t shocks keep the newest regime's dof."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from regimeslot.markov.estimate import information
+from regimeslot.markov.finish import information
 from regimeslot.markov.layout import ZERO_LOGIT, Layout
 from regimeslot.markov.natural import Scaling, parameter_names, to_natural, to_vector
 from regimeslot.markov.objective import Objective
@@ -43,9 +43,7 @@ def observed_information(objective: Objective, theta: Array) -> Array:
     return information(objective, theta[None], gradient, series, spread, fixed)[0]
 
 
-def natural_covariance(
-    layout: Layout, scaling: Scaling, theta: Array, curvature: Array
-) -> Array:
+def natural_covariance(layout: Layout, scaling: Scaling, theta: Array, curvature: Array) -> Array:
     """Covariance of the reported parameters, in their order; NaN on the boundary."""
     free = np.diagonal(curvature) != 0
     inverse = np.zeros_like(curvature)

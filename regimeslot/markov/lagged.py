@@ -58,14 +58,16 @@ class LaggedScan:
         log_density -= top
         density = np.exp(log_density, out=log_density)
         # P(z_t | z_t-1) for state (z_t, z_t-1, ...): the move does not depend on older regimes
-        constant = probability.ndim == 2
         moves = probability.reshape(k, n_states // k, k, n_chains, -1)[:, 0]  # (from, to, S, T|1)
-        into = np.repeat(moves.transpose(1, 0, 2, 3).reshape(k * k, n_chains, -1), n_states // k**2, 0)
+        into = np.repeat(
+            moves.transpose(1, 0, 2, 3).reshape(k * k, n_chains, -1), n_states // k**2, 0
+        )
         steps = np.empty((n_rows, n_states, n_chains))
         np.multiply(density, into, out=steps.transpose(1, 2, 0))
         rescale = _RESCALE
         while True:
-            alpha, masses = self._forward(steps, initial * density[:, :, 0], rescale)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                alpha, masses = self._forward(steps, initial * density[:, :, 0], rescale)
             if min(mass.min() for mass in masses) > _TINY or rescale == 1:
                 break
             rescale = max(1, rescale // 8)
@@ -91,7 +93,11 @@ class LaggedScan:
         alpha[0] = first
         masses = []
         for t in range(1, n_rows):
-            summed = by_oldest[t - 1].sum(axis=1) if k > 2 else by_oldest[t - 1, :, 0] + by_oldest[t - 1, :, 1]
+            summed = (
+                by_oldest[t - 1].sum(axis=1)
+                if k > 2
+                else by_oldest[t - 1, :, 0] + by_oldest[t - 1, :, 1]
+            )
             if t % rescale == 0:
                 mass = summed.sum(axis=0)
                 masses.append(mass)

@@ -65,10 +65,12 @@ class Parts:
 
     @property
     def variance(self) -> Array:
+        """Squared scales (S, K)."""
         return VARIANCE_FLOOR + np.exp(np.minimum(self.raw_variance, 50.0))
 
     @property
     def dof(self) -> Array:
+        """Degrees of freedom (S, K)."""
         return DOF_FLOOR + np.exp(np.minimum(self.raw_dof, np.log(_DOF_LIMIT)))
 
     def permute(self, order: NDArray[np.intp]) -> Parts:
@@ -124,6 +126,7 @@ class Layout:
 
     @cached_property
     def off_diagonal(self) -> NDArray[np.bool_]:
+        """(K, K): moves to another regime."""
         return ~np.eye(self.n_regimes, dtype=bool)
 
     @cached_property
@@ -144,6 +147,7 @@ class Layout:
 
     @property
     def n_coef(self) -> int:
+        """Number of free regression coefficients."""
         return sum(self.n_regimes if s else 1 for s in self.switching)
 
     @cached_property
@@ -163,6 +167,7 @@ class Layout:
 
     @property
     def n_params(self) -> int:
+        """Length of the vector."""
         return self.blocks["initial"].stop
 
     def unpack(self, theta: Array) -> Parts:
@@ -170,7 +175,9 @@ class Layout:
         size, k, at = theta.shape[0], self.n_regimes, self.blocks
         logits = np.zeros((size, k, k, max(1, self.n_tvtp)))
         logits[:, self.off_diagonal] = theta[:, at["logits"]].reshape(size, k * (k - 1), -1)
-        ar = theta[:, at["ar"]].reshape(size, -1, self.n_ar) if self.n_ar else np.empty((size, 1, 0))
+        ar = (
+            theta[:, at["ar"]].reshape(size, -1, self.n_ar) if self.n_ar else np.empty((size, 1, 0))
+        )
         initial = np.empty((size, 0))
         if self.estimated_initial:
             initial = np.concatenate([theta[:, at["initial"]], np.zeros((size, 1))], axis=1)

@@ -226,6 +226,11 @@ class Objective:
             total += self.priors.stay * stays + self.priors.move * (log.sum(axis=(1, 2)) - stays)
         return total
 
+    def value(self, theta: Array, rows: NDArray[np.intp]) -> Array:
+        """Penalised log-likelihood (S,)."""
+        at = self.evaluate(theta, rows)
+        return at.log_likelihood + self.log_prior(at)
+
     def value_and_gradient(
         self, theta: Array, rows: NDArray[np.intp] | None = None
     ) -> tuple[Array, Array]:

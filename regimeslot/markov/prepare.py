@@ -6,7 +6,7 @@ back is linear in the coefficients, so log-likelihood, parameters and standard e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -104,6 +104,22 @@ def make_layout(
     )
 
 
+def _future(values: object, width: int, n_rows: int, name: str) -> Array:
+    """Regressors (width, n_rows) of new rows."""
+    if width == 0:
+        if values is not None:
+            raise InvalidInputError(f"the model has no {name}: leave it out")
+        return np.empty((0, n_rows))
+    if values is None:
+        raise InvalidInputError(f"the model needs {name} with {n_rows} rows")
+    table = to_table(values, name, None)[0]
+    if n_rows == 1 and table.shape == (1, width):
+        table = table.T
+    if table.shape != (width, n_rows):
+        raise InvalidInputError(f"{name} must be ({n_rows}, {width}), got {table.shape[::-1]}")
+    return table
+
+
 @dataclass(frozen=True)
 class Design:
     """A series with its regressors in the user's units.
@@ -127,21 +143,54 @@ class Design:
 
     def columns(self) -> Array:
         """All regression columns (J, T) of the scored rows, or (J, T + p) in the mean form."""
+        table, n_rows = self.trend_and_exog(), self.y.size
+        if not self.is_intercept_form:
+            return table
+        lags = [self.y[self.order - lag : n_rows - lag] for lag in range(1, self.order + 1)]
+        return np.concatenate([table[:, self.order :], np.array(lags)])
+
+    def extend(self, values: Array, exog: object, tvtp: object) -> Design:
+        """The design of new rows, with the last p rows of this one as their lags."""
+        p, width, varying = self.order, len(self.exog), len(self.tvtp)
+        tail = slice(self.y.size - p, self.y.size)
+        table = _future(exog, width, values.size, "exog")
+        if varying and tvtp is not None:
+            given = np.asarray(tvtp, dtype=float).reshape(values.size, -1)
+            if given.shape[1] == varying - 1:  # the constant was added by the fit
+                given = np.column_stack([np.ones(values.size), given])
+            tvtp = given
+        moves = _future(tvtp, varying, values.size, "exog_tvtp")
+        return replace(
+            self,
+            y=np.concatenate([self.y[tail], values]),
+            exog=np.concatenate([self.exog[:, tail], table], axis=1),
+            tvtp=np.concatenate([self.tvtp[:, tail], moves], axis=1),
+            first_row=self.first_row + self.y.size - p,
+        )
+
+    def append(self, later: list[Design]) -> Design:
+        """The design with the new rows of later ones added."""
+        p = self.order
+        return replace(
+            self,
+            y=np.concatenate([self.y, *(d.y[p:] for d in later)]),
+            exog=np.concatenate([self.exog, *(d.exog[:, p:] for d in later)], axis=1),
+            tvtp=np.concatenate([self.tvtp, *(d.tvtp[:, p:] for d in later)], axis=1),
+        )
+
+    def trend_and_exog(self) -> Array:
+        """Columns without lags, of all rows (J', T + p)."""
         names, n_rows = self.layout.columns, self.y.size
         parts = []
         if "const" in names:
             parts.append(np.ones((1, n_rows)))
         if "trend" in names:
             parts.append(self.first_row + np.arange(1.0, n_rows + 1)[None])
-        parts.append(self.exog)
-        table = np.concatenate(parts) if parts else np.empty((0, n_rows))
-        if not self.is_intercept_form:
-            return table
-        lags = [self.y[self.order - lag : n_rows - lag] for lag in range(1, self.order + 1)]
-        return np.concatenate([table[:, self.order :], np.array(lags)])
+        return np.concatenate([*parts, self.exog])
 
     @property
     def is_intercept_form(self) -> bool:
+        """Whether lags are regression columns."""
         return self.order > 0 and self.layout.n_ar == 0
 
     def usable(self) -> NDArray[np.bool_]:
@@ -175,8 +224,10 @@ class Design:
                 size = np.sqrt((centred**2).mean())
             else:
                 size = np.sqrt((rows[j] ** 2).mean())
-            spread = np.abs(centred).max() if "const" in names else size
-            if spread <= 1e-12 * max(np.abs(rows[j]).max(), 1e-300) and not name.startswith("ar."):
+            spread = float(np.abs(centred).max() if "const" in names else size)
+            if spread <= 1e-12 * max(float(np.abs(rows[j]).max()), 1e-300) and not name.startswith(
+                "ar."
+            ):
                 raise InvalidInputError(
                     f"column {name!r} is constant and so collinear with the trend: drop it"
                 )
@@ -202,7 +253,7 @@ class Design:
         centre, scale = np.zeros(len(self.tvtp)), np.ones(len(self.tvtp))
         for q, row in enumerate(self.tvtp[1:], start=1):
             centre[q], scale[q] = row.mean(), row.std()
-            if scale[q] <= 1e-12 * max(np.abs(row).max(), 1e-300):
+            if scale[q] <= 1e-12 * max(float(np.abs(row).max()), 1e-300):
                 raise InvalidInputError(
                     "exog_tvtp has more than one constant column: a constant is included already"
                 )
@@ -214,7 +265,7 @@ class Design:
             rest = row - basis @ (basis.T @ row)
             rest -= basis @ (basis.T @ rest)
             size = np.linalg.norm(rest)
-            if size < _COLLINEAR * max(np.linalg.norm(row), 1e-300):
+            if size < _COLLINEAR * max(float(np.linalg.norm(row)), 1e-300):
                 raise InvalidInputError(
                     f"column {name!r} is a linear combination of the columns before it: drop it"
                 )

@@ -27,7 +27,7 @@ from regimeslot.markov.natural import (
     to_vector,
 )
 from regimeslot.markov.objective import Objective, Priors
-from regimeslot.markov.prepare import Design, check_rows, to_table
+from regimeslot.markov.prepare import Design, check_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,10 +71,12 @@ class MarkovSwitchingResult:
 
     @property
     def layout(self) -> Layout:
+        """Shape of the parameters."""
         return self.design.layout
 
     @property
     def n_regimes(self) -> int:
+        """K."""
         return self.layout.n_regimes
 
     @cached_property
@@ -93,9 +95,8 @@ class MarkovSwitchingResult:
         """Minus the Hessian in the optimiser's parameters; zero rows are at a boundary."""
         if self.known_information is not None:
             return self.known_information
-        root = self._root
-        objective = root._objective(10)
-        return inference.observed_information(objective, root.theta)
+        first = self._lineage()[0]
+        return inference.observed_information(first._objective(10), first.theta)
 
     @cached_property
     def covariance(self) -> pd.DataFrame:
@@ -136,17 +137,12 @@ class MarkovSwitchingResult:
     @cached_property
     def loglikelihood(self) -> float:
         """Log-likelihood of all rows seen, in the user's units."""
-        total, result = 0.0, self
-        while result is not None:
-            observed = int(result.design.usable().sum())
-            total += float(result._rows.log_likelihood.sum())
-            total -= observed * float(np.log(result.scaling.scale))
-            result = result.before  # type: ignore[assignment]
-        return total
+        rows = sum(float(result._rows.log_likelihood.sum()) for result in self._lineage())
+        return rows - self.n_obs * float(np.log(self.scaling.scale))
 
     @cached_property
     def loglikelihood_rows(self) -> pd.Series:
-        """log p(y_t | y_<t) of each row; 0 where the observation is missing."""
+        """Log p(y_t | y_<t) of each row; 0 where the observation is missing."""
         usable = self._full_design.usable()
         rows = self._chain(lambda r: r._rows.log_likelihood, axis=0)
         return pd.Series(rows - np.log(self.scaling.scale) * usable, self._full_index)
@@ -158,14 +154,17 @@ class MarkovSwitchingResult:
 
     @property
     def aic(self) -> float:
+        """Akaike's criterion."""
         return -2 * self.loglikelihood + 2 * self.n_params
 
     @property
     def bic(self) -> float:
+        """Schwarz's criterion."""
         return -2 * self.loglikelihood + np.log(self.n_obs) * self.n_params
 
     @property
     def hqic(self) -> float:
+        """Hannan and Quinn's criterion."""
         return -2 * self.loglikelihood + 2 * np.log(np.log(self.n_obs)) * self.n_params
 
     @property
@@ -248,17 +247,7 @@ class MarkovSwitchingResult:
         if not isinstance(y, pd.Series) and isinstance(self.index, pd.RangeIndex):
             begin = self.index.stop
             index = pd.RangeIndex(begin, begin + values.size)
-        p, old = self.design.order, self.design
-        table = self._future(exog, len(old.exog), values.size, "exog")
-        varying = self._future_tvtp(exog_tvtp, values.size)
-        tail = slice(old.y.size - p, old.y.size)
-        design = replace(
-            old,
-            y=np.concatenate([old.y[tail], values]),
-            exog=np.concatenate([old.exog[:, tail], table], axis=1),
-            tvtp=np.concatenate([old.tvtp[:, tail], varying], axis=1),
-            first_row=old.first_row + old.y.size - p,
-        )
+        design = self.design.extend(values, exog, exog_tvtp)
         return replace(self, design=design, index=index, before=self)
 
     def forecast(
@@ -273,19 +262,17 @@ class MarkovSwitchingResult:
         """
         if not isinstance(steps, int | np.integer) or steps < 1:
             raise InvalidInputError(f"steps must be an integer >= 1, got {steps!r}")
-        p, old, k = self.design.order, self.design, self.n_regimes
-        table = self._future(exog, len(old.exog), steps, "exog")
-        varying = self._future_tvtp(exog_tvtp, steps)
+        p, old = self.design.order, self.design
         last = old.y[old.y.size - p :][::-1]
         if np.isnan(last).any():
             raise InvalidInputError(
                 f"a forecast needs the last {p} observations, and some are missing: fill them"
             )
-        tail = slice(old.y.size - p, old.y.size)
-        rows = np.concatenate([old.exog[:, tail], table], axis=1)
-        locations = self._locations(rows, old.first_row + old.y.size - p)
-        if len(varying):
-            weights = np.exp(self.natural.logits @ varying)
+        ahead = old.extend(np.zeros(steps), exog, exog_tvtp)
+        table = ahead.trend_and_exog()
+        locations = self.natural.coef[:, : len(table)] @ table
+        if len(ahead.tvtp):
+            weights = np.exp(self.natural.logits @ ahead.tvtp[:, p:])
             transitions = weights / weights.sum(axis=1, keepdims=True)
         else:
             transitions = np.repeat(self.natural.transition[..., None], steps, axis=2)
@@ -299,7 +286,7 @@ class MarkovSwitchingResult:
             last,
             locations[:, :p][:, ::-1],
         )
-        labels = tuple(f"regime {i}" for i in range(k)) if p == 0 else None
+        labels = tuple(f"regime {i}" for i in range(self.n_regimes)) if p == 0 else None
         return MixtureForecast(
             found.weights, found.locations, found.scales, found.dof, labels=labels
         )
@@ -318,12 +305,15 @@ class MarkovSwitchingResult:
         if self.layout.n_tvtp:
             raise InvalidInputError("simulate needs constant transitions")
         rng = np.random.default_rng(random_state)
-        table = self._future(exog, len(self.design.exog), n_rows, "exog")
+        empty = replace(
+            self.design, first_row=0, y=np.empty(0), exog=self.design.exog[:, :0], order=0
+        )
+        table = empty.extend(np.zeros(n_rows), exog, None).trend_and_exog()
         objective = Objective(self.layout, self._observations, 1)
         parts = self.layout.unpack(self.theta[None])
         first = objective.first_regime(parts, objective.transition(parts))[0]
         path = simulate_states(self.natural.transition, first, n_rows, rng)[0]
-        locations = self._locations(table, 0)
+        locations = self.natural.coef[:, : len(table)] @ table
         y = simulate_rows(self.layout, self.natural, self.design.order, path, locations, rng)
         return pd.DataFrame({"y": y, "regime": path})
 
@@ -398,38 +388,24 @@ class MarkovSwitchingResult:
         initial = self.config["initial"]
         return None if isinstance(initial, str) else np.asarray(initial, dtype=float)
 
-    @property
-    def _root(self) -> MarkovSwitchingResult:
-        result = self
-        while result.before is not None:
-            result = result.before
-        return result
-
     def _chain(self, part: Any, axis: int) -> Array:
-        pieces, result = [], self
-        while result is not None:
-            pieces.append(part(result))
-            result = result.before  # type: ignore[assignment]
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces[::-1], axis=axis)
+        pieces = [part(result) for result in self._lineage()]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=axis)
 
     @cached_property
     def _full_design(self) -> Design:
         if self.before is None:
             return self.design
-        root, p = self._root.design, self.design.order
-        later = [r.design for r in self._lineage() if r.before is not None]
-        return replace(
-            root,
-            y=np.concatenate([root.y, *(d.y[p:] for d in later)]),
-            exog=np.concatenate([root.exog, *(d.exog[:, p:] for d in later)], axis=1),
-            tvtp=np.concatenate([root.tvtp, *(d.tvtp[:, p:] for d in later)], axis=1),
-        )
+        first, *later = [result.design for result in self._lineage()]
+        return first.append(later)
 
     def _lineage(self) -> list[MarkovSwitchingResult]:
-        found, result = [], self
+        """The results whose rows, one after the other, are those of this one."""
+        found: list[MarkovSwitchingResult] = []
+        result: MarkovSwitchingResult | None = self
         while result is not None:
             found.append(result)
-            result = result.before  # type: ignore[assignment]
+            result = result.before
         return found[::-1]
 
     @cached_property
@@ -450,39 +426,3 @@ class MarkovSwitchingResult:
 
     def _frame(self, table: Array) -> pd.DataFrame:
         return pd.DataFrame(table.T, self._full_index, range(self.n_regimes))
-
-    def _locations(self, exog: Array, first_row: int) -> Array:
-        """``x_t' b_k`` without lags, (K, rows), in the user's units."""
-        names, n_rows = self.layout.columns, exog.shape[1]
-        parts = []
-        if "const" in names:
-            parts.append(np.ones((1, n_rows)))
-        if "trend" in names:
-            parts.append(first_row + np.arange(1.0, n_rows + 1)[None])
-        table = np.concatenate([*parts, exog])
-        return self.natural.coef[:, : len(table)] @ table
-
-    def _future(self, values: object, width: int, n_rows: int, name: str) -> Array:
-        if width == 0:
-            if values is not None:
-                raise InvalidInputError(f"the model has no {name}: leave it out")
-            return np.empty((0, n_rows))
-        if values is None:
-            raise InvalidInputError(f"the model needs {name} with {n_rows} rows")
-        table = to_table(values, name, None)[0]
-        if table.shape == (n_rows, width) and n_rows == 1:
-            table = table.T
-        if table.shape != (width, n_rows):
-            raise InvalidInputError(
-                f"{name} must be ({n_rows}, {width}), got {table.shape[::-1]}"
-            )
-        return table
-
-    def _future_tvtp(self, values: object, n_rows: int) -> Array:
-        width = self.layout.n_tvtp
-        if not width or values is None:
-            return self._future(values, width, n_rows, "exog_tvtp")
-        table = np.asarray(values, dtype=float).reshape(n_rows, -1)
-        if table.shape[1] == width - 1:  # the constant was added by the fit
-            table = np.column_stack([np.ones(n_rows), table])
-        return self._future(table, width, n_rows, "exog_tvtp")

@@ -250,7 +250,8 @@ def _solve_forward(
     for begin, end in zip(heads.tolist(), ends, strict=True):
         if begin not in first:
             before = rows[begin - 1]
-            rows[begin] = (before / before.sum()) @ _into(band, begin)
+            mass = before.sum()  # zero where the chunk before underflowed: the caller shortens it
+            rows[begin] = (before / mass if mass > 0.0 else before) @ _into(band, begin)
         _solve(band, rows, begin, end, transposed=False)
 
 

@@ -43,7 +43,7 @@ def _moving_average(rows: Array, width: int) -> Array:
 
 
 def _quantile_labels(rows: Array, edges: Array) -> NDArray[np.intp]:
-    """Which part of its own distribution each entry of (D, T) lies in; ``edges`` inner quantiles."""
+    """Which part of its own distribution each entry of (D, T) is in; ``edges`` in (0, 1)."""
     ranks = rows.argsort(axis=1).argsort(axis=1) / max(1, rows.shape[1])
     return np.searchsorted(edges, ranks, side="right")
 

@@ -134,9 +134,11 @@ def _index_to_array(index: pd.Index) -> tuple[Array, dict[str, Any]]:
 def _array_to_index(array: Array, kind: dict[str, Any]) -> pd.Index:
     name = kind["name"]
     if kind["kind"] == "range":
-        return pd.RangeIndex(*(int(v) for v in array), name=name)
+        begin, end, step = (int(value) for value in array)
+        return pd.RangeIndex(begin, end, step, name=name)
     if kind["kind"] == "period":
-        return pd.PeriodIndex.from_ordinals(array, freq=kind["frequency"], name=name)
+        periods = [pd.Period(ordinal=int(n), freq=kind["frequency"]) for n in array]
+        return pd.PeriodIndex(periods, name=name)
     if kind["kind"] == "datetime":
         index = pd.DatetimeIndex(array.view("datetime64[ns]"), name=name)
         return index if kind["zone"] is None else index.tz_localize("UTC").tz_convert(kind["zone"])

@@ -297,7 +297,8 @@ class MarkovSwitching:
     def _design(self, y: object, exog: object, tvtp: object) -> tuple[Design, pd.Index]:
         self._check()
         values, index = check_rows(y)
-        table, names = np.empty((0, values.size)), ()
+        table = np.empty((0, values.size))
+        names: tuple[str, ...] = ()
         if exog is not None:
             table, names = to_table(exog, "x", values.size)
         varying = np.empty((0, values.size))
@@ -322,7 +323,8 @@ class MarkovSwitching:
             switching_variance=self.switching_variance,
             student=self.likelihood == "t",
             switching_dof=self.switching_dof,
-            estimated_initial=several and isinstance(self.initial, str)
+            estimated_initial=several
+            and isinstance(self.initial, str)
             and self.initial == "estimated",
             exog_names=exog_names,
             n_tvtp=n_tvtp,
@@ -405,5 +407,3 @@ def _canonical_order(parts: Parts, design: Design, scaling: Any) -> NDArray[np.i
     location = natural.coef @ table.mean(axis=1)
     scale = np.sqrt(natural.sigma2) if design.layout.switching_variance else np.zeros(len(location))
     return np.lexsort((location, scale))
-
-
