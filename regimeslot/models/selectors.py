@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regimeslot.markov.scan import forward_filter, weighted_smoother
+from regimeslot.markov.two_state import is_well_scaled, two_state_gradient
 
 __all__ = ["SELECTORS", "Selection", "Selector"]
 
@@ -100,13 +101,28 @@ class Selector:
     def select(
         self,
         log_density: Array,
-        transition: Array,
+        bias: Array,
+        slope: Array,
         features: Array,
         row_weights: Array,
-        starts: object = None,
+        starts: NDArray[np.intp],
     ) -> Selection:
-        """Weighted log-likelihood of the mixture and all its derivatives."""
+        """Weighted log-likelihood of the mixture and all its derivatives.
+
+        ``log_density`` is (K, T) and ``features`` (F, T); ``starts`` are the first rows of chains,
+        each of which begins from equal probabilities.
+        """
         n_slots = len(log_density)
+        if self.memory and n_slots == 2:
+            to_one = self._to_one(bias, slope, features)
+            if is_well_scaled(to_one, float(bias[1, 0] - bias[0, 0])):
+                pair = two_state_gradient(log_density, to_one, row_weights, starts)
+                by_bias = pair.by_logit.sum(axis=1)[:, None]
+                by_slope = np.zeros((0, len(features)))
+                if self.gate:
+                    by_slope = (pair.by_logit.sum(axis=0) @ features.T)[None]
+                return Selection(pair.log_likelihood, pair.weights, by_bias, by_slope)
+        transition = self.transition(bias, slope, features)
         if not self.memory:
             weights = transition[0].reshape(n_slots, -1)
             posterior, log_likelihood = _posterior(log_density, weights)
@@ -129,6 +145,17 @@ class Selector:
             by_bias = by_logit.sum(axis=2)
             by_slope = by_logit.sum(axis=0) @ features.T
         return Selection(result.log_likelihood, smoothed.weights, by_bias, by_slope)
+
+    def _to_one(self, bias: Array, slope: Array, features: Array) -> Array:
+        """Probabilities (2, T) of moving to slot 1 of two."""
+        if not self.gate:
+            stay = 1.0 / (1.0 + np.exp(-bias))
+            return np.broadcast_to(stay, (2, features.shape[1]))
+        drive = -(slope[0] @ features)
+        np.exp(np.clip(drive, -_LOGIT_LIMIT, _LOGIT_LIMIT, out=drive), out=drive)
+        to_one = np.exp(-bias) * drive
+        to_one += 1.0
+        return np.divide(1.0, to_one, out=to_one)
 
 
 def _posterior(log_density: Array, weights: Array) -> tuple[Array, Array]:

@@ -247,12 +247,14 @@ class SlotObjective:
         if self.spec.n_slots == 1:
             nothing = np.zeros((0, 0))
             return Selection(densities[0].log_density, weights[None], nothing, nothing)
+        starts = np.zeros(1, np.intp) if self.rows.starts is None else self.rows.starts
         return self.selector.select(
             np.stack([d.log_density for d in densities]),
-            self.transition(parameters),
+            parameters["bias"],
+            parameters["slope"],
             self.rows.gate,
             weights,
-            self.rows.starts,
+            starts,
         )
 
     # ------------------------------------------------------------------ objective
