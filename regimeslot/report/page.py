@@ -18,6 +18,7 @@ __all__ = ["render", "report"]
 _STYLES = ("vendor/uplot/uPlot.min.css", "static/report.css")
 _SCRIPTS = ("vendor/uplot/uPlot.iife.min.js", "static/charts.js")
 _MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
+_PERCENT = re.compile(r"(?<=\d) %")
 
 
 def report(run: Any, path: str | os.PathLike[str]) -> Path:
@@ -109,11 +110,11 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.filters["minus"] = _minus
+    environment.filters["typeset"] = _typeset
     environment.filters["regime_class"] = lambda k, of: regime_classes(of)[k]
     return environment
 
 
-def _minus(text: object) -> str:
-    """A true minus sign in front of numbers, as wide as the plus."""
-    return _MINUS.sub("\N{MINUS SIGN}", str(text))
+def _typeset(text: object) -> str:
+    """A true minus sign, as wide as the plus, and no line break between a number and its %."""
+    return _PERCENT.sub("\N{NO-BREAK SPACE}%", _MINUS.sub("\N{MINUS SIGN}", str(text)))

@@ -12,7 +12,7 @@ from regimeslot.report.evidence import difference
 from regimeslot.report.shapes import stack_shape
 from regimeslot.report.tables import Table, cell
 from regimeslot.report.view import View
-from regimeslot.report.words import count, date, probability, share, signed
+from regimeslot.report.words import count, date, probability, share
 
 __all__ = ["lasted", "regime_answer", "slots_section", "transition_section"]
 
@@ -63,7 +63,13 @@ def regime_answer(view: View) -> dict[str, Any]:
         "caution": _caution(view, table),
         "model": view.regime_model,
         "regimes": [
-            {"number": k, "of": len(names), "name": name, "probability": share(float(ahead[0, k]))}
+            {
+                "number": k,
+                "of": len(names),
+                "name": name,
+                "short": name.split(",")[0],
+                "probability": share(float(ahead[0, k])),
+            }
             for k, name in enumerate(names)
         ],
         "outlook": None,
@@ -166,11 +172,8 @@ def _as_forecast(view: View) -> str | None:
     d = difference(view, model, view.reference)
     if d.found and d.gain > 0:
         return None
-    worse = "worse" if d.found else "no better"
-    return (
-        f"A description by {model}; as a forecast it is {worse} than {view.reference} "
-        f"({signed(d.gain)} nats a {view.period.each}, t {d.t:.1f})."
-    )
+    worse = "a worse forecast" if d.found else "no better forecast"
+    return f"From {model}, {worse} than {view.reference} (t {d.t:.1f})."
 
 
 def _plain_table(view: View, table: pd.DataFrame) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def summarize(run: Any) -> Summary:
     >>> data = make_dataset(pd.Series(np.exp(np.cumsum(steps)), index=dates), name="walk")
     >>> study = walk_forward(["mean", "linear"], data, train_size=500, refit_every=100)
     >>> summarize(study).data["rows"]
-    '200 forecasts from 2 Dec 2021'
+    '199 forecasts from 2 Dec 2021'
     """
     view = view_of(run)
     return Summary(

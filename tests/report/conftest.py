@@ -95,3 +95,26 @@ def normal():
 @pytest.fixture
 def xss():
     return XSS
+
+
+@pytest.fixture(scope="session")
+def long_study():
+    """Thirty-three years of days, three regimes and all five baselines."""
+    n = 8300
+    rng = np.random.default_rng(0)
+    std = 0.01 * np.exp(0.5 * np.sin(np.arange(n) / 90) + 0.1 * rng.standard_normal(n))
+    y = std * rng.standard_t(5, n)
+    p = rng.uniform(size=n)
+    sticky = MixtureForecast(
+        np.column_stack([0.6 * p, 0.4 * p, 1 - p]),
+        0.0,
+        np.column_stack([0.7 * std, std, 1.6 * std]),
+        6.0,
+    )
+    names = ("gjr-garch", "egarch-skewt", "linear", "markov", "mean")
+    others = {
+        name: MixtureForecast(np.ones((n, 1)), 0.0, (1 + 0.1 * k) * std[:, None], 6.0)
+        for k, name in enumerate(names)
+    }
+    index = pd.bdate_range("1993-01-29", periods=n + WARM)
+    return make_study(y, {"slots-sticky": sticky, **others}, index=index)

@@ -4,12 +4,11 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from regimeslot.errors import InvalidInputError
-from regimeslot.forecast import MixtureForecast
 from regimeslot.report import report
+from regimeslot.report.page import _typeset
 
 VOID = {"meta", "link", "br", "img"}
 
@@ -42,7 +41,7 @@ class Page(HTMLParser):
 
     @property
     def text(self):
-        return " ".join(" ".join(self.texts).split())
+        return " ".join(" ".join(self.texts).split())  # no-break spaces become plain ones
 
 
 @pytest.fixture(scope="module")
@@ -141,23 +140,18 @@ def test_nothing_is_written_for_something_else(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_thirty_three_years_stay_under_one_megabyte(study_of, tmp_path):
-    n = 8300
-    rng = np.random.default_rng(0)
-    std = 0.01 * np.exp(0.5 * np.sin(np.arange(n) / 90) + 0.1 * rng.standard_normal(n))
-    y = std * rng.standard_t(5, n)
-    p = rng.uniform(size=n)
-    sticky = MixtureForecast(
-        np.column_stack([0.6 * p, 0.4 * p, 1 - p]),
-        0.0,
-        np.column_stack([0.7 * std, std, 1.6 * std]),
-        6.0,
+def test_numbers_are_typeset_but_names_and_dates_are_not():
+    assert _typeset("-0.5 to +1.2 % of gjr-garch, 2020-01-02, -.5") == (
+        "\u22120.5 to +1.2\u00a0% of gjr-garch, 2020-01-02, \u2212.5"
     )
-    names = ("gjr-garch", "egarch-skewt", "linear", "markov", "mean")
-    others = {
-        name: MixtureForecast(np.ones((n, 1)), 0.0, (1 + 0.1 * k) * std[:, None], 6.0)
-        for k, name in enumerate(names)
-    }
-    index = pd.bdate_range("1993-01-29", periods=n + 10)
-    study = study_of(y, {"slots-sticky": sticky, **others}, index=index)
-    assert report(study, tmp_path / "big.html").stat().st_size < 1_000_000
+
+
+def test_a_study_of_one_baseline_has_no_empty_part(study_of, normal, tmp_path):
+    y = 0.01 * np.random.default_rng(0).standard_normal(60)
+    page = Page(report(study_of(y, {"mean": normal(60)}), tmp_path).read_text(encoding="utf-8"))
+    assert page.open == []
+    assert page.text.count("--models") >= 4
+
+
+def test_thirty_three_years_stay_under_one_megabyte(long_study, tmp_path):
+    assert report(long_study, tmp_path / "big.html").stat().st_size < 1_000_000

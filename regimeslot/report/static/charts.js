@@ -36,13 +36,17 @@
     return d.getUTCDate() + " " + months[d.getUTCMonth()] + " " + d.getUTCFullYear() + clock;
   }
   function timeLabels(u, splits, axis, space, step) {
+    let before = null;
     return splits.map(function (s) {
       if (!isDate) return String(s);
       const d = new Date(s * 1000);
-      if (step >= 86400 * 360) return String(d.getUTCFullYear());
+      const year = d.getUTCFullYear();
+      if (step >= 86400 * 360) return String(year);
       const month = months[d.getUTCMonth()];
-      if (step >= 86400 * 27) return d.getUTCMonth() === 0 ? String(d.getUTCFullYear()) : month;
-      return d.getUTCDate() + " " + month;
+      const label = step >= 86400 * 27 ? month : d.getUTCDate() + " " + month;
+      const fresh = year !== before;
+      before = year;
+      return fresh ? label + "\n" + year : label;
     });
   }
   function shown(value) {
@@ -91,7 +95,7 @@
       legend: { live: true },
       scales: { x: { time: isDate }, y: {} },
       axes: [
-        Object.assign({}, axis, { values: timeLabels, space: narrow ? 45 : 60, size: 28 }),
+        Object.assign({}, axis, { values: timeLabels, space: narrow ? 45 : 60, size: 40 }),
         Object.assign({}, axis, {
           label: yLabel, labelSize: 18, size: narrow ? 46 : 52, space: 26,
           values: function (u, splits) {
