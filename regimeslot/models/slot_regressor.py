@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,9 +25,6 @@ from regimeslot.solvers.slot_fit import (
 from regimeslot.solvers.slot_penalty import SlotPenalty
 from regimeslot.solvers.slot_select import choose_n_slots
 from regimeslot.solvers.slot_units import RawSlots, Units
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["SlotRegressor"]
 
@@ -194,7 +191,20 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.n_restarts_ = 0
         if self.solver == "rmsprop":
             self.n_slots_ = cast(int, self.n_slots)
-            slots, self.n_iter_ = self._fit_rmsprop(rows, Y, weights, previous, seed)
+            from regimeslot.models.slot_training import train_slots
+
+            self.n_iter_ = self.epochs
+            slots = train_slots(
+                rows,
+                Y,
+                weights,
+                n_slots=self.n_slots_,
+                start=previous,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                seed=seed,
+            )
         else:
             design = units.design(rows, Y, weights)
             rng = np.random.default_rng(seed)
@@ -322,61 +332,6 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         )
         solve = fit_slots if self.solver == "em" else mixture_likelihood
         return solve(design, n_slots, penalty, settings, rng=rng, start=start)
-
-    def _fit_rmsprop(
-        self, X: Array, Y: Array, weights: Array, previous: RawSlots | None, seed: int
-    ) -> tuple[RawSlots, int]:
-        import torch
-
-        from regimeslot.models.slot_weight import SlotWeight
-        from regimeslot.solvers.slot_rmsprop import train_rmsprop
-
-        K, d, p = self.n_slots_, X.shape[1], Y.shape[1]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            layer = SlotWeight(K, d, p)
-        selector = cast("torch.nn.Linear", layer.selector[0])
-        if previous is not None:
-            with torch.no_grad():
-                layer.weight.copy_(
-                    torch.from_numpy(previous.coef.transpose(0, 2, 1).reshape(K, -1))
-                )
-                layer.bias.copy_(torch.from_numpy(previous.intercept))
-                selector.weight.copy_(torch.from_numpy(previous.gate_coef))
-                selector.bias.copy_(torch.from_numpy(previous.gate_intercept))
-        plain = bool(np.all(weights == weights[0]))
-        train_rmsprop(
-            layer,
-            torch.as_tensor(X, dtype=torch.float32),
-            torch.as_tensor(Y, dtype=torch.float32),
-            weights=None if plain else torch.as_tensor(weights / weights.mean()).float(),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            seed=seed,
-        )
-
-        def array(tensor: torch.Tensor) -> Array:
-            return np.array(tensor.detach(), dtype=np.float64)
-
-        gate, offset = array(selector.weight), array(selector.bias)
-        slots = RawSlots(
-            array(layer.weight).reshape(K, d, p).transpose(0, 2, 1),
-            array(layer.bias),
-            gate - gate.mean(0),
-            offset - offset.mean(),
-            np.ones((K, p)),
-        )
-        pi = softmax(X @ slots.gate_coef.T + slots.gate_intercept, 1)
-        mixed = np.einsum("nk,kpd,nd->np", pi, slots.coef, X) + pi @ slots.intercept
-        variance = weights @ (Y - mixed) ** 2 / weights.sum()
-        return RawSlots(
-            slots.coef,
-            slots.intercept,
-            slots.gate_coef,
-            slots.gate_intercept,
-            np.tile(variance, (K, 1)),
-        ), self.epochs
 
     def _store(self, slots: RawSlots, *, single: bool) -> None:
         squeeze = (slice(None), 0) if single else (slice(None),)

@@ -204,19 +204,22 @@ def tied_gate(
     """States whose gate is plus or minus the experts; only for a single output.
 
     The prediction is then the largest (or smallest) of the slots. Each slot is refitted on the rows
-    where it is the largest, for a few rounds; both the first and the last of them are returned.
+    where it is the largest, for a few rounds; both the first and the last of them are returned,
+    unless a slot is left with fewer rows than coefficients.
     """
     if state.W.shape[1] != 1:
         return []
     tied = []
     for sign in (1.0, -1.0):
         W = state.W
-        tied.append(_tie(design, state, W, sign))
-        for _ in range(rounds):
+        for done in range(rounds + 1):
             labels = (sign * (W[:, 0] @ design.Z.T)).argmax(0)
             owned = np.equal.outer(np.arange(len(W)), labels).astype(float)
+            if owned.sum(1).min() < W.shape[2]:
+                break
+            if done in (0, rounds):
+                tied.append(_tie(design, state, W, sign))
             W = _exact_slots(design, W, owned, penalty)
-        tied.append(_tie(design, state, W, sign))
     return tied
 
 

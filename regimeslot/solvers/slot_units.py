@@ -12,6 +12,8 @@ from regimeslot.solvers.slot_em import SlotState
 
 __all__ = ["RawSlots", "Units"]
 
+_CENTRE_ERRORS = 3.0  # standard errors
+
 
 @dataclass(frozen=True)
 class RawSlots:
@@ -47,7 +49,11 @@ class RawSlots:
 
 @dataclass(frozen=True)
 class Units:
-    """Weighted mean and standard deviation of every column; a constant column keeps scale one."""
+    """Centre and standard deviation of every column; a constant column keeps scale one.
+
+    The centre of a feature is its mean, or zero where the mean is within sampling error of zero:
+    pooling the slots' intercepts then means that the laws meet at the features' own origin.
+    """
 
     x_mean: Array
     x_scale: Array
@@ -58,6 +64,8 @@ class Units:
     def of(cls, X: Array, Y: Array, weights: Array) -> Units:
         """Units of the training rows."""
         x_mean, x_scale = _moments(X, weights)
+        noise = _CENTRE_ERRORS * x_scale / np.sqrt(weights.sum())
+        x_mean = np.where(np.abs(x_mean) <= noise, 0.0, x_mean)
         y_mean, y_scale = _moments(Y, weights)
         return cls(x_mean, x_scale, y_mean, y_scale)
 
