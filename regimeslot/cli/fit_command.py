@@ -150,6 +150,7 @@ def _compute(
     screen.tell(f"{describe(prices)}; {len(settings.models)} models to test.")
     with screen.progress() as step:
         run = fit_run(prices, settings, market=market, progress=step, command=command)
+    screen.note_fits()
     screen.note(run.dataset.notes)
     screen.note((f"{name} failed: {why}" for name, why in run.study.failures.items()), "Warning")
     request = {name: options[name] for name in ("source", "file", "column", "start", "end")}

@@ -49,6 +49,7 @@ def forecast(
         models = {name: load_model(saved.model_file(name)) for name in saved.models}
         prices, market = _newer(screen, saved, source, file, end)
         result = resume(saved, models, prices, market)
+    screen.note_fits()
     screen.note(result.notes)
     record = _record(saved, result, screen.notes)
     click.echo(json.dumps(record, indent=2, allow_nan=False) if as_json else _words(saved, result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ class Screen:
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.notes: list[str] = []
+        self._model = ""
+        self._fits: dict[tuple[str, str], list[str]] = {}
         self._console: Console | None = None
 
     @property
@@ -82,7 +85,7 @@ class Screen:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Say regimeslot's warnings as they come; other packages' are not for users."""
+        """Say regimeslot's warnings, those of fits by :meth:`note_fits`; other packages' never."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for category in (DataWarning, RegimeWarning):
@@ -91,13 +94,30 @@ class Screen:
             yield
 
     def _show(self, message: Warning | str, *where: Any, **more: Any) -> None:
-        self.note([str(message)], "Warning")
+        if isinstance(message, RegimeWarning):
+            # Every refit may say the same with other numbers: one sentence for all of them.
+            kind = (self._model, re.sub(r"[\d.]+", "#", str(message)))
+            self._fits.setdefault(kind, []).append(str(message))
+        else:
+            self.note([str(message)], "Warning")
+
+    def note_fits(self) -> None:
+        """Say what the fits warned about: each kind of warning once a model, with its number."""
+        for (model, _), messages in self._fits.items():
+            which = f"{model}: " if model else ""
+            times = f" ({len(messages)} fits; the last is quoted)" if len(messages) > 1 else ""
+            self.note([f"{which}{messages[-1]}{times}"], "Warning")
+        self._fits.clear()
 
     @contextmanager
-    def progress(self) -> Iterator[Step | None]:
+    def progress(self) -> Iterator[Step]:
         """A bar with the remaining time, gone when done; nothing where nobody watches."""
+
+        def follow(done: int, total: int, what: str) -> None:
+            self._model = what if done < total else ""
+
         if self.quiet or not self.console.is_terminal:
-            yield None
+            yield follow
             return
         from rich.progress import (
             BarColumn,
@@ -120,6 +140,7 @@ class Screen:
             task = progress.add_task("starting", total=None)
 
             def step(done: int, total: int, what: str) -> None:
+                follow(done, total, what)
                 progress.update(task, completed=done, total=total, description=what)
 
             yield step

@@ -16,6 +16,7 @@ from regimeslot.evaluation.run import describe_forecast, next_forecast
 from regimeslot.features import Dataset, make_dataset
 from regimeslot.forecast import MixtureForecast
 from regimeslot.models.base import Forecaster
+from regimeslot.models.markov_forecaster import MarkovForecaster
 from regimeslot.models.slot_forecaster import SlotForecaster
 from regimeslot.prices import Prices, next_session
 
@@ -125,9 +126,13 @@ def _regimes(
     if name is None:
         return None
     model = models[name]
-    if not isinstance(model, SlotForecaster):
-        raise BadFileError(f"{saved.model_file(name)} holds no slot model: make the run again")
+    if not isinstance(model, MarkovForecaster | SlotForecaster):
+        raise BadFileError(
+            f"{saved.model_file(name)} holds a model without regimes: make the run again"
+        )
     past, y = saved.forecasts(name)
+    if past.n_components < 2:
+        return None
     return RegimeView(dataset, past, model, y).now(next_forecast(model, dataset))
 
 
