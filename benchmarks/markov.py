@@ -49,6 +49,7 @@ def against_statsmodels(y: np.ndarray) -> None:
     import statsmodels.api as sm
 
     for k, wanted, repeats in ((2, 20, 9), (3, 100, 9)):
+
         def theirs(k: int = k) -> object:
             found = sm.tsa.MarkovRegression(y, k, switching_variance=True).fit()
             return found.llf, found.bse
@@ -61,9 +62,9 @@ def against_statsmodels(y: np.ndarray) -> None:
         slow, (their_value, _) = cpu(theirs, 3 if k == 2 else 1)
         fast, (our_value, _) = cpu(ours, repeats)
         print(
-            f"daily returns, {y.size} rows, K = {k}: statsmodels {slow:.2f} s, ours {1e3 * fast:.0f} ms"
-            f", ratio {slow / fast:.0f} (wanted {wanted}); log-likelihood {their_value:.6f} and "
-            f"{our_value:.6f}"
+            f"daily returns, {y.size} rows, K = {k}: statsmodels {slow:.2f} s, "
+            f"ours {1e3 * fast:.0f} ms, ratio {slow / fast:.0f} (wanted {wanted}); "
+            f"log-likelihood {their_value:.6f} and {our_value:.6f}"
         )
 
 
@@ -129,13 +130,15 @@ def many_series(n_series: int = 1000, n_rows: int = 1000) -> None:
     fast, found = cpu(lambda: model.fit_many(ys), 1)
     picked = range(0, n_series, n_series // 8)
     slow, theirs = cpu(
-        lambda: [sm.tsa.MarkovRegression(ys[i], 2, switching_variance=True).fit().llf for i in picked],
+        lambda: [
+            sm.tsa.MarkovRegression(ys[i], 2, switching_variance=True).fit().llf for i in picked
+        ],
         1,
     )
     gap = np.array([found[i].loglikelihood for i in picked]) - np.array(theirs)
     print(
-        f"{n_series} series of {n_rows}: statsmodels {1e3 * slow / len(picked):.0f} ms a series, ours "
-        f"{1e3 * fast / n_series:.2f} ms, ratio {slow / len(picked) / (fast / n_series):.0f} "
+        f"{n_series} series of {n_rows}: statsmodels {1e3 * slow / len(picked):.0f} ms a series, "
+        f"ours {1e3 * fast / n_series:.2f} ms, ratio {slow / len(picked) / (fast / n_series):.0f} "
         f"(wanted 60); log-likelihood minus statsmodels from {gap.min():.2e} to {gap.max():.2e}"
     )
 
@@ -146,7 +149,9 @@ def recovery(n_sequences: int = 200, n_rows: int = 1000) -> None:
 
     from scipy.linalg import expm, logm
 
-    monthly = np.array([[0.9629, 0.0185, 0.0186], [0.0618, 0.8764, 0.0618], [0.1051, 0.1050, 0.7899]])
+    monthly = np.array(
+        [[0.9629, 0.0185, 0.0186], [0.0618, 0.8764, 0.0618], [0.1051, 0.1050, 0.7899]]
+    )
     daily = np.real(expm(logm(monthly) / WEEKLY_TO_DAILY))
     daily /= daily.sum(axis=1, keepdims=True)
     mean = np.array([0.0123, 0.0, -0.0157]) / WEEKLY_TO_DAILY
@@ -171,15 +176,16 @@ def recovery(n_sequences: int = 200, n_rows: int = 1000) -> None:
     matrices = np.repeat(daily[..., None], n_sequences, axis=2)
     best = viterbi(density, matrices, np.repeat(first[:, None], n_sequences, axis=1))
     oracle = np.mean([balanced(t, p) for t, p in zip(paths, best, strict=True)])
-    print(f"three-state daily process, {n_sequences} sequences of {n_rows}: true parameters {oracle:.3f}")
+    print(
+        f"three-state daily process, {n_sequences} sequences of {n_rows}: "
+        f"true parameters {oracle:.3f}"
+    )
     for prior in (0, 10, 30, 100, 300):
         model = MarkovSwitching(3, switching_variance=True, sticky_prior=prior, random_state=0)
         begin = time.process_time()
         found = model.fit_many(ys, n_starts=8)
         seconds = time.process_time() - begin
-        score = [
-            balanced(t, r.viterbi_path.to_numpy()) for t, r in zip(paths, found, strict=True)
-        ]
+        score = [balanced(t, r.viterbi_path.to_numpy()) for t, r in zip(paths, found, strict=True)]
         print(
             f"  sticky prior {prior:>4}: balanced accuracy {np.mean(score):.3f} "
             f"(wanted 0.80 with the prior; jump models 0.737-0.753), "

@@ -179,8 +179,9 @@ class RegressionEmission:
         }
         if scored.log_excess is not None:
             excess = scored.log_excess
-            if self.data.observed is not None:
-                excess = excess * self.data.take(rows).observed
+            observed = self.data.take(rows).observed
+            if observed is not None:
+                excess = excess * observed
             total = np.einsum("kst,kst->sk", smoothed, excess)
             by_dof = _dof_score(parts.dof, count, total, ratio)
             score["dof"] = layout.collapse(by_dof, layout.switching_dof)

@@ -158,9 +158,7 @@ class _Paths:
         else:
             mean[:, 0] += location[regime]
             base = np.zeros(which.size)
-        digits = np.column_stack(
-            [regime, self.digits[which, : self.digits.shape[1] - 1]]
-        )
+        digits = np.column_stack([regime, self.digits[which, : self.digits.shape[1] - 1]])
         return _Paths(digits.astype(np.intp), weight, mean, covariance, base)
 
     def components(self, natural: Natural, *, first: bool) -> tuple[Array, Array, Array, Array]:
@@ -176,8 +174,8 @@ class _Paths:
 
     def merge(self) -> _Paths:
         """One path for each combination of latest regimes, by matching two moments."""
-        kept, group = np.unique(self.digits, axis=0, return_inverse=True)
-        group = group.ravel()
+        kept, inverse = np.unique(self.digits, axis=0, return_inverse=True)
+        group = inverse.ravel()
         weight = np.bincount(group, self.weight, len(kept))
         share = self.weight / np.maximum(weight[group], 1e-300)
         p = self.mean.shape[1]
@@ -188,7 +186,7 @@ class _Paths:
         np.add.at(covariance, group, share[:, None, None] * spread)
         base = np.zeros(len(kept))
         base[group] = self.base
-        return _Paths(kept, weight, mean, covariance, base)
+        return _Paths(kept.astype(np.intp, copy=False), weight, mean, covariance, base)
 
 
 def simulate_rows(

@@ -173,8 +173,10 @@ class Layout:
     def unpack(self, theta: Array) -> Parts:
         """Vector (S, n) to :class:`Parts`."""
         size, k, at = theta.shape[0], self.n_regimes, self.blocks
-        logits = np.zeros((size, k, k, max(1, self.n_tvtp)))
-        logits[:, self.off_diagonal] = theta[:, at["logits"]].reshape(size, k * (k - 1), -1)
+        per_move = max(1, self.n_tvtp)
+        logits = np.zeros((size, k, k, per_move))
+        moves = theta[:, at["logits"]].reshape(size, k * (k - 1), per_move)
+        logits[:, self.off_diagonal] = moves
         ar = (
             theta[:, at["ar"]].reshape(size, -1, self.n_ar) if self.n_ar else np.empty((size, 1, 0))
         )

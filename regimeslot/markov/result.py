@@ -17,7 +17,7 @@ from regimeslot.markov import diagnose, inference
 from regimeslot.markov.chain import elapsed_durations, expected_durations, simulate_states
 from regimeslot.markov.filtering import FilteredRows, filter_rows, most_probable_path
 from regimeslot.markov.forecasting import forecast_components, simulate_rows
-from regimeslot.markov.layout import Layout
+from regimeslot.markov.layout import Layout, transition_from_logits
 from regimeslot.markov.natural import (
     Natural,
     Scaling,
@@ -60,12 +60,18 @@ class MarkovSwitchingResult:
     design: Design
     scaling: Scaling
     theta: Array
-    index: pd.Index
+    own_index: pd.Index
     converged: bool
     start_values: Array
     start_retired: NDArray[np.bool_]
     known_information: Array | None = field(default=None)
     before: MarkovSwitchingResult | None = field(default=None)
+
+    @cached_property
+    def index(self) -> pd.Index:
+        """Index of all rows seen."""
+        pieces = [result.own_index for result in self._lineage()]
+        return pieces[0].append(pieces[1:]) if len(pieces) > 1 else pieces[0]
 
     # -- parameters -------------------------------------------------------------------------
 
@@ -145,7 +151,7 @@ class MarkovSwitchingResult:
         """Log p(y_t | y_<t) of each row; 0 where the observation is missing."""
         usable = self._full_design.usable()
         rows = self._chain(lambda r: r._rows.log_likelihood, axis=0)
-        return pd.Series(rows - np.log(self.scaling.scale) * usable, self._full_index)
+        return pd.Series(np.where(usable, rows - np.log(self.scaling.scale), 0.0), self.index)
 
     @property
     def n_params(self) -> int:
@@ -214,7 +220,7 @@ class MarkovSwitchingResult:
     def viterbi_path(self) -> pd.Series:
         """The most probable path of regimes given all rows seen."""
         path = most_probable_path(self.layout, self._full_observations, self.theta, self._given)
-        return pd.Series(path, self._full_index, name="regime")
+        return pd.Series(path, self.index, name="regime")
 
     @property
     def elapsed_durations(self) -> pd.Series:
@@ -244,11 +250,11 @@ class MarkovSwitchingResult:
         if np.ndim(y) == 0:  # type: ignore[arg-type]
             y = [y]
         values, index = check_rows(y)
-        if not isinstance(y, pd.Series) and isinstance(self.index, pd.RangeIndex):
-            begin = self.index.stop
+        if not isinstance(y, pd.Series) and isinstance(self.own_index, pd.RangeIndex):
+            begin = self.own_index.stop
             index = pd.RangeIndex(begin, begin + values.size)
         design = self.design.extend(values, exog, exog_tvtp)
-        return replace(self, design=design, index=index, before=self)
+        return replace(self, design=design, own_index=index, before=self)
 
     def forecast(
         self, steps: int = 1, exog: object = None, exog_tvtp: object = None
@@ -272,8 +278,7 @@ class MarkovSwitchingResult:
         table = ahead.trend_and_exog()
         locations = self.natural.coef[:, : len(table)] @ table
         if len(ahead.tvtp):
-            weights = np.exp(self.natural.logits @ ahead.tvtp[:, p:])
-            transitions = weights / weights.sum(axis=1, keepdims=True)
+            transitions = transition_from_logits((self.natural.logits @ ahead.tvtp[:, p:])[None])[0]
         else:
             transitions = np.repeat(self.natural.transition[..., None], steps, axis=2)
         found = forecast_components(
@@ -408,11 +413,6 @@ class MarkovSwitchingResult:
             result = result.before
         return found[::-1]
 
-    @cached_property
-    def _full_index(self) -> pd.Index:
-        pieces = [result.index for result in self._lineage()]
-        return pieces[0].append(pieces[1:]) if len(pieces) > 1 else pieces[0]
-
     @property
     def _full_observations(self) -> Any:
         return self._full_design.observations(self.scaling)
@@ -425,4 +425,4 @@ class MarkovSwitchingResult:
         )
 
     def _frame(self, table: Array) -> pd.DataFrame:
-        return pd.DataFrame(table.T, self._full_index, range(self.n_regimes))
+        return pd.DataFrame(table.T, self.index, range(self.n_regimes))

@@ -56,6 +56,7 @@ class Filtered:
 
     @cached_property
     def log_likelihood(self) -> Array:
+        """Log p(y_t | y_<t), (T,)."""
         with np.errstate(divide="ignore"):
             growth = np.log(self._mass)
         increment = growth.copy()
@@ -66,10 +67,12 @@ class Filtered:
 
     @cached_property
     def filtered(self) -> Array:
+        """p(z_t | y_<=t), (K, T)."""
         return self._alpha / self._mass
 
     @cached_property
     def predicted(self) -> Array:
+        """p(z_t | y_<t), (K, T)."""
         previous = np.empty_like(self._alpha)
         previous[:, 1:] = self.filtered[:, :-1]
         previous[:, self.starts] = 0.0

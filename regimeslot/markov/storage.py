@@ -32,7 +32,7 @@ def to_state(result: MarkovSwitchingResult) -> tuple[dict[str, Any], dict[str, A
     if not isinstance(config["initial"], str):
         given = np.asarray(config["initial"], dtype=float)
         config["initial"] = given.tolist()
-    index, kind = _index_to_array(result._full_index)
+    index, kind = _index_to_array(result.index)
     header = {
         "kind": _KIND,
         "version": _VERSION,
@@ -107,7 +107,7 @@ def from_state(
         design=design,
         scaling=scaling,
         theta=arrays["theta"],
-        index=_array_to_index(arrays["index"], header["index"]),
+        own_index=_array_to_index(arrays["index"], header["index"]),
         converged=bool(header["converged"]),
         start_values=arrays["start_values"],
         start_retired=arrays["start_retired"].astype(bool),
@@ -124,7 +124,8 @@ def _index_to_array(index: pd.Index) -> tuple[Array, dict[str, Any]]:
         return index.asi8.copy(), kind
     if isinstance(index, pd.DatetimeIndex):
         zone = None if index.tz is None else str(index.tz)
-        return index.as_unit("ns").asi8.copy(), {"kind": "datetime", "name": name, "zone": zone}
+        kind = {"kind": "datetime", "name": name, "zone": zone, "unit": index.unit}
+        return index.asi8.copy(), kind
     if pd.api.types.is_integer_dtype(index.dtype):
         return index.to_numpy(dtype=np.int64), {"kind": "integer", "name": name}
     labels = np.arange(len(index))
@@ -140,7 +141,7 @@ def _array_to_index(array: Array, kind: dict[str, Any]) -> pd.Index:
         periods = [pd.Period(ordinal=int(n), freq=kind["frequency"]) for n in array]
         return pd.PeriodIndex(periods, name=name)
     if kind["kind"] == "datetime":
-        index = pd.DatetimeIndex(array.view("datetime64[ns]"), name=name)
+        index = pd.DatetimeIndex(array.view(f"datetime64[{kind['unit']}]"), name=name)
         return index if kind["zone"] is None else index.tz_localize("UTC").tz_convert(kind["zone"])
     if kind["kind"] == "integer":
         return pd.Index(array, name=name)

@@ -82,7 +82,7 @@ class MarkovSwitching:
     >>> result = MarkovSwitching(2, switching_variance=True, random_state=0).fit(
     ...     np.concatenate([calm, wild]))
     >>> np.sqrt(result.params[["sigma2[0]", "sigma2[1]"]]).round(3).tolist()
-    [0.005, 0.019]
+    [0.005, 0.018]
     """
 
     def __init__(
@@ -375,7 +375,7 @@ class MarkovSwitching:
             design=design,
             scaling=scaling,
             theta=theta,
-            index=index[self.order :],
+            own_index=index[self.order :],
             converged=found.converged,
             start_values=found.start_values,
             start_retired=found.start_retired,
