@@ -67,7 +67,7 @@ def _slots(selector: str, n_slots: int = 2) -> Callable[[Setting], Forecaster]:
             n_slots=n_slots,
             selector=selector,
             location="linear" if setting.predictable_mean else "constant",
-            slope_penalty=5.0,
+            penalty=1.0,
             horizon=setting.horizon,
             random_state=setting.random_state,
         )

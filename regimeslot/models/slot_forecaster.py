@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 
 FEATURE_LIMIT = 5.0  # standardised features are clipped here: one wild day must not decide a fit
 _MIN_ROWS = 30
+_PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01)  # factors that "auto" chooses from, strongest first
 _ROLES = ("location", "scale", "gate")
 
 
@@ -59,6 +60,10 @@ class SlotForecaster(Forecaster):
         Whether a slot's location and log scale depend on the features.
     location_features, scale_features, gate_features : list of str, optional
         Columns for each role; default every column but the reserved ones.
+    penalty : float or "auto"
+        Factor on all penalties below. ``"auto"`` takes the one under which a fit on the first
+        three quarters of the training rows gives the last quarter its highest log score; refits
+        under ``warm_start`` keep it.
     shared_penalty, deviation_penalty : float
         Shrinkage of the slots' mean log-scale coefficients toward zero, and of each slot toward
         that mean, on the summed log-likelihood.
@@ -115,14 +120,15 @@ class SlotForecaster(Forecaster):
         location_features: list[str] | None = None,
         scale_features: list[str] | None = None,
         gate_features: list[str] | None = None,
+        penalty: float | str = "auto",
         shared_penalty: float = 100.0,
         deviation_penalty: float = 400.0,
         gate_penalty: float = 100.0,
         location_penalty: float = 20.0,
-        slope_penalty: float = 100.0,
+        slope_penalty: float = 5.0,
         half_life: float | None = 2016.0,
         horizon: int = 1,
-        n_starts: int = 1,
+        n_starts: int = 3,
         tolerance: float = 3e-6,
         warm_start: bool = False,
         random_state: int | None = None,
@@ -135,6 +141,7 @@ class SlotForecaster(Forecaster):
         self.location_features = location_features
         self.scale_features = scale_features
         self.gate_features = gate_features
+        self.penalty = penalty
         self.shared_penalty = shared_penalty
         self.deviation_penalty = deviation_penalty
         self.gate_penalty = gate_penalty
@@ -151,7 +158,8 @@ class SlotForecaster(Forecaster):
     def fit(self, X: Features, y: ArrayLike) -> Self:
         """Estimate on training rows: X (n, F), y (n,) in the data's units."""
         self._check_parameters()
-        previous = self.get_state() if self.warm_start and self.is_fitted else None
+        state = self.get_state()
+        previous = state if self.warm_start and "parameters_" in state else None
         frame = check_rows(X)
         target = check_target(y, len(frame), at_least=_MIN_ROWS)
         if np.ptp(target) == 0.0:
@@ -164,6 +172,8 @@ class SlotForecaster(Forecaster):
         features = [name for name in self.columns_ if name not in (OFFSET, RETURN)]
         self.features_ = {role: self._features_of(role, features) for role in _ROLES}
 
+        kept = previous["penalty_"] if previous else None
+        self.penalty_ = self._chosen_penalty(frame, target) if kept is None else kept
         chains = Chains.of(len(frame), self.horizon)
         objective = self._objective(values, target, chains)
         best = self._minimize(objective, previous)
@@ -193,12 +203,34 @@ class SlotForecaster(Forecaster):
                 raise InvalidInputError(
                     f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
                 )
+        if self.penalty != "auto" and not (
+            isinstance(self.penalty, int | float) and 0.0 <= self.penalty < math.inf
+        ):
+            raise InvalidInputError(f'penalty must be "auto" or a number >= 0, got {self.penalty!r}')
         for name in ("n_slots", "horizon", "n_starts"):
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or value < 1:
                 raise InvalidInputError(
                     f"{name} must be a whole number of at least 1, got {value!r}"
                 )
+
+    def _chosen_penalty(self, frame: pd.DataFrame, target: Array) -> float:
+        """Factor on the penalties: as given, or by the log score of the last training rows."""
+        if self.penalty != "auto":
+            return float(self.penalty)
+        cut = len(frame) * 3 // 4
+        if cut - (self.horizon - 1) < _MIN_ROWS or np.ptp(target[:cut]) == 0.0:
+            return _PENALTIES[0]
+        model = self.clone(penalty=_PENALTIES[0], n_starts=1, warm_start=True)
+        scores = []
+        for penalty in _PENALTIES:  # each from the solution under the stronger one before
+            model.penalty_ = penalty
+            train = slice(0, cut - (self.horizon - 1))  # whole targets only
+            model.fit(frame.iloc[train], target[train])
+            rest = slice(train.stop, None)
+            forecast = model.predict(frame.iloc[rest], target[rest])
+            scores.append(float(forecast.logpdf(target[rest])[self.horizon - 1 :].mean()))
+        return _PENALTIES[int(np.argmax(scores))]
 
     def _features_of(self, role: str, features: list[str]) -> list[str]:
         if role == "gate":
@@ -246,11 +278,11 @@ class SlotForecaster(Forecaster):
         )
         sizes = (len(self.features_[role]) for role in _ROLES)
         penalty = Penalty(
-            shared=self.shared_penalty,
-            deviation=self.deviation_penalty,
-            gate=self.gate_penalty,
-            location=self.location_penalty,
-            location_slope=self.slope_penalty,
+            shared=self.penalty_ * self.shared_penalty,
+            deviation=self.penalty_ * self.deviation_penalty,
+            gate=self.penalty_ * self.gate_penalty,
+            location=self.penalty_ * self.location_penalty,
+            location_slope=self.penalty_ * self.slope_penalty,
         )
         spec = SlotSpec(self.n_slots, self.selector, self.likelihood, *sizes)
         return SlotObjective(spec, penalty, rows)

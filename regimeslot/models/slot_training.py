@@ -83,4 +83,4 @@ def train_slots(
 
 
 def _array(tensor: Tensor) -> Array:
-    return np.array(tensor.detach(), dtype=np.float64)
+    return tensor.detach().numpy().astype(np.float64)
