@@ -5,30 +5,23 @@ Results go to stdout, progress and warnings to stderr. Until a command runs only
 
 from __future__ import annotations
 
-import click
-
-import regimeslot
-from regimeslot.cli.data_command import data
-from regimeslot.cli.fit_command import fit
-from regimeslot.cli.forecast_command import forecast
-from regimeslot.cli.group import Commands
+import sys
+from collections.abc import Sequence
 
 __all__ = ["main"]
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(regimeslot.__version__, prog_name="regimeslot")
-def main() -> None:
-    r"""Regime-switching forecasts of a price series, with honest evidence.
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status.
 
-    \b
-    regimeslot fit --ticker SPY      test the models, forecast the next session
-    regimeslot forecast runs/SPY-... the same models on today's prices, no refit
-
-    Exit status: 0 done, 1 failed, 2 wrong usage, 3 no usable data, 130 stopped by
-    Ctrl-C.
+    Parameters
+    ----------
+    args : sequence of str, optional
+        Words after ``regimeslot``; default those that the process was started with.
     """
-
-
-for command in (fit, forecast, data):
-    main.add_command(command)
+    try:
+        from regimeslot.cli.program import program
+    except KeyboardInterrupt:  # Ctrl-C while Python is still loading
+        print("Stopped by Ctrl-C.", file=sys.stderr)  # noqa: T201 - click is not there yet
+        sys.exit(130)
+    program(args, prog_name="regimeslot")

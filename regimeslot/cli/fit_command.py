@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regimeslot.cli.screen import Screen, one_thread, show
+from regimeslot.cli.screen import Screen, interruptible, one_thread, show
 from regimeslot.errors import RegimeslotError
 
 if TYPE_CHECKING:
@@ -166,14 +166,16 @@ def load(
     """Prices as the options ask for them; what is odd about them is said."""
     from regimeslot.prices import load_prices
 
-    prices = load_prices(
-        ticker,
-        source=options["source"],
-        file=options.get("file"),
-        column=options.get("column"),
-        start=options.get("start"),
-        end=options.get("end"),
-        kind=kind,
+    prices = interruptible(
+        lambda: load_prices(
+            ticker,
+            source=options["source"],
+            file=options.get("file"),
+            column=options.get("column"),
+            start=options.get("start"),
+            end=options.get("end"),
+            kind=kind,
+        )
     )
     screen.note(prices.notes)
     return prices

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from regimeslot.cli.group import in_options
 from regimeslot.errors import DataWarning, RegimeWarning
@@ -14,8 +16,9 @@ from regimeslot.errors import DataWarning, RegimeWarning
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Screen", "one_thread", "show"]
+__all__ = ["Screen", "interruptible", "one_thread", "show"]
 
+T = TypeVar("T")
 Step = Callable[[int, int, str], None]
 
 
@@ -26,6 +29,21 @@ def show(*renderables: Any) -> None:
     console = Console(highlight=False, markup=False)
     for renderable in renderables:
         console.print(renderable)
+
+
+def interruptible(call: Callable[[], T]) -> T:
+    """Result of a call that may wait in C code, such as a download, where Ctrl-C is not heard."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is awaited
+            future.set_exception(error)
+
+    # A daemon: the process may end while it still waits, as it may by a kill.
+    Thread(target=work, daemon=True).start()
+    return future.result()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for fake_yahoo
 
 from fake_yahoo import FakeYahoo, loopback
 
-from regimeslot.cli import main
+from regimeslot.cli.program import program
 
 # Short and cheap: 150 forecasts by four models.
 FAST = ("--models", "mean,gjr-garch,slots-static,slots-sticky", "--refit", "100")
@@ -57,7 +57,7 @@ def command() -> Command:
     """Run the command in this process: ``command("fit", "--file", path)``."""
 
     def run(*words: object) -> Result:
-        return CliRunner().invoke(main, [str(word) for word in words], prog_name="regimeslot")
+        return CliRunner().invoke(program, [str(word) for word in words], prog_name="regimeslot")
 
     return run
 
@@ -68,7 +68,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     place = tmp_path_factory.mktemp("finished")
     closes().to_csv(place / "prices.csv")
     words = ["fit", "--file", place / "prices.csv", *FAST, "--out", place / "run", "--json"]
-    result = CliRunner().invoke(main, [str(word) for word in words])
+    result = CliRunner().invoke(program, [str(word) for word in words])
     assert result.exit_code == 0, result.stderr
     return place / "run", result
 

@@ -146,6 +146,7 @@ def test_no_network_and_nothing_held(home: Path) -> None:
     assert not (home / "run").exists()
 
 
+@pytest.mark.slow
 def test_no_network_falls_back_on_the_bundled_index(home: Path) -> None:
     process = child("fit", "--ticker", "SPY", "--start", "2020-01-01", *FIT)
     out, err = process.communicate(timeout=60)

@@ -1,0 +1,33 @@
+"""The group of all commands."""
+
+from __future__ import annotations
+
+import click
+
+import regimeslot
+from regimeslot.cli.data_command import data
+from regimeslot.cli.fit_command import fit
+from regimeslot.cli.forecast_command import forecast
+from regimeslot.cli.group import Commands
+
+__all__ = ["program"]
+
+_COMMANDS = (fit, forecast, data)
+
+
+@click.group(
+    cls=Commands,
+    commands={str(command.name): command for command in _COMMANDS},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(regimeslot.__version__, prog_name="regimeslot")
+def program() -> None:
+    r"""Regime-switching forecasts of a price series, with honest evidence.
+
+    \b
+    regimeslot fit --ticker SPY      test the models, forecast the next session
+    regimeslot forecast runs/SPY-... the same models on today's prices, no refit
+
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 no usable data, 130 stopped by
+    Ctrl-C.
+    """
