@@ -60,11 +60,19 @@ class Opened:
         script = "s => getComputedStyle(document.querySelector(s)).backgroundColor"
         return self.page.evaluate(script, selector)
 
-    def ranges(self):
-        """Visible dates of the time axis, from the labels of the buttons' state and the legend."""
+    def range(self):
+        """What all charts show; they must agree."""
+        self.page.wait_for_timeout(100)
+        shown = self.page.evaluate(
+            "[...document.querySelectorAll('.uplot')].map(e => e.dataset.range)"
+        )
+        assert len(shown) >= 4  # without prices there is one less
+        assert len(set(shown)) == 1
+        return shown[0]
+
+    def pressed(self):
         return self.page.evaluate(
-            "[...document.querySelectorAll('.zoom button')]"
-            ".filter(b => b.getAttribute('aria-pressed') === 'true').map(b => b.dataset.span)"
+            "[...document.querySelectorAll('.zoom [aria-pressed=true]')].map(b => b.textContent)"
         )
 
 
@@ -122,39 +130,49 @@ AXIS_TEXTS = """window.axisTexts = () =>
 """
 
 
-def test_the_cursor_is_in_step_and_double_click_resets(browser, path):
+def test_the_cursor_is_in_step_and_all_charts_zoom_together(browser, path):
     with Opened(browser, path) as opened:
         page = opened.page
         page.evaluate(AXIS_TEXTS)
+        page.locator("#section-volatility").scroll_into_view_if_needed()
         box = page.locator("#plot-volatility .u-over").bounding_box()
-        page.mouse.wheel(0, box["y"] - 200)
-        page.wait_for_timeout(100)
-        box = page.locator("#plot-volatility .u-over").bounding_box()
-        middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.mouse.move(*middle)
+        height = box["y"] + box["height"] / 2
+
+        def move(part):
+            page.mouse.move(box["x"] + part * box["width"], height, steps=4)
+
+        move(0.5)
         page.wait_for_timeout(100)
         dates = page.evaluate("axisTexts()")
         assert len(dates) == 5
         assert len(set(dates)) == 1
         assert "20" in dates[0]
 
-        page.mouse.move(box["x"] + 0.2 * box["width"], middle[1])
+        everything = opened.range()
+        move(0.2)
         page.mouse.down()
-        page.mouse.move(box["x"] + 0.4 * box["width"], middle[1], steps=5)
+        move(0.4)
         page.mouse.up()
-        page.wait_for_timeout(100)
-        assert opened.ranges() == []
-        page.mouse.move(box["x"] + box["width"] - 2, middle[1])
-        page.wait_for_timeout(100)
-        zoomed = page.evaluate("axisTexts()")
-        assert len(set(zoomed)) == 1
+        dragged = opened.range()
+        assert dragged != everything
+        assert opened.pressed() == []
 
-        page.mouse.dblclick(*middle)
-        page.wait_for_timeout(100)
-        assert opened.ranges() == ["0"]
-        page.mouse.move(box["x"] + box["width"] - 2, middle[1])
-        page.wait_for_timeout(100)
-        assert page.evaluate("axisTexts()") != zoomed
+        page.mouse.dblclick(box["x"] + 0.5 * box["width"], height)
+        assert opened.range() == everything
+        assert opened.pressed() == ["All"]
+
+
+def test_buttons_zoom_all_charts_and_survive_a_change_of_colours(browser, long_study, tmp_path):
+    with Opened(browser, report(long_study, tmp_path / "long.html")) as opened:
+        everything = opened.range()
+        opened.page.locator(".zoom button", has_text="5 years").click()
+        last_five = opened.range()
+        assert last_five != everything
+        assert opened.pressed() == ["5 years"]
+        opened.page.emulate_media(color_scheme="dark")
+        assert opened.range() == last_five
+        opened.page.locator(".zoom button", has_text="All").click()
+        assert opened.range() == everything
 
 
 def test_numbers_can_be_saved_from_the_file(browser, path, run):

@@ -113,9 +113,10 @@
     return v.toLocaleString("en", { maximumSignificantDigits: 6 }).replace("-", "\u2212");
   }
   function follow(u, key) {
-    if (key !== "x" || syncing) return;
     const x = u.scales.x;
-    if (x.min == null) return;
+    if (key !== "x" || x.min == null) return;
+    u.root.dataset.range = day(Math.round(x.min)) + " to " + day(Math.round(x.max));
+    if (syncing) return;
     syncing = true;
     const whole = x.min <= time[0] && x.max >= time[time.length - 1];
     range = whole ? null : [x.min, x.max];
