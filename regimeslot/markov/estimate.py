@@ -31,6 +31,7 @@ _DIRECT_EM = 5  # where all candidates are taken to their optimum
 _STRETCH = 256  # rows of one stretch when a long series is screened on part of its rows
 _SCREEN_ROWS = 2048
 _POLISH_WORK = 40_000  # rows x states of the starts that are taken to their optimum
+_LAGGED_WORK = 160_000  # the same with the composite states of the mean-adjusted form
 _CANDIDATE_ROWS = 2_000  # a series shorter than this draws several candidates per start
 _COARSE = 1e-5  # expected gain at which BFGS hands over to the exact Hessian
 _WARM = 1e-6  # expected gain at which a warm refit stops
@@ -232,13 +233,18 @@ def estimate(
         n_starts = candidates_per_start = 1
     others = max(1, layout.n_regimes - 1)
     if candidates_per_start is None:
-        candidates_per_start = int(np.clip(_CANDIDATE_ROWS * others // n_rows, 1, 6 * others))
+        candidates_per_start = int(
+            np.clip(_CANDIDATE_ROWS * others // n_rows, max(1, others - 1), 6 * others)
+        )
     candidates = n_starts * candidates_per_start
     if layout.n_ar:
-        theta, series = _mean_adjusted_starts(layout, data, n_starts, candidates, priors, rng)
+        work = n_rows * layout.n_regimes ** (layout.n_ar + 1)
+        few = int(np.clip(_LAGGED_WORK // work, min(2, n_starts), n_starts))
+        theta, series = _mean_adjusted_starts(layout, data, few, candidates, priors, rng)
         objective = Objective(layout, data, theta.shape[0], priors=priors, initial=initial)
         return _collect(objective, refine(objective, theta, series), series, n_series)
-    keep = int(np.clip(_POLISH_WORK // (n_rows * layout.n_regimes), min(2, n_starts), candidates))
+    fewest = min(max(2, layout.n_regimes - 1), n_starts)
+    keep = int(np.clip(_POLISH_WORK // (n_rows * layout.n_regimes), fewest, candidates))
     theta, series = _screen(layout, data, candidates, keep, priors, initial, rng)
     objective = Objective(layout, data, theta.shape[0], priors=priors, initial=initial)
     if keep < candidates:

@@ -16,7 +16,8 @@ Array = NDArray[np.float64]
 _FINE = 1e-9  # expected gain at which the last BFGS stops
 _CLOSE = 1e-4  # expected gain below which the Hessian before the last steps serves as the last one
 _SMALL_LOGIT = -5.0  # a transition rarer than this relative to staying may be at zero
-_FLAT = 1e-2  # smallest curvature the optimiser works with
+_LEAST_BEND = 1e-5
+_FLAT = 1e-3  # smallest curvature the optimiser works with
 
 
 def information(
@@ -83,6 +84,33 @@ def _settle(
     return theta, fixed
 
 
+def _step_rare_moves(
+    objective: Objective,
+    theta: Array,
+    gradient: Array,
+    curvature: Array,
+    fixed: NDArray[np.bool_],
+) -> tuple[Array, Array]:
+    """Newton step of rare transitions in their probability; theta and the curvature there.
+
+    In the probability p the log-likelihood is close to a parabola even next to p = 0; in its logit
+    x = log p it is not: -l_pp p^2 = -l_xx + l_x.
+    """
+    if objective.layout.n_tvtp:
+        return theta, curvature
+    logits = objective.layout.blocks["logits"]
+    bend = np.diagonal(curvature, axis1=1, axis2=2) + gradient
+    rare = np.zeros(theta.shape, bool)
+    rare[:, logits] = theta[:, logits] < _SMALL_LOGIT
+    rare &= ~fixed & (bend > _LEAST_BEND)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        growth = np.where(rare, 1.0 + np.clip(gradient / bend, -0.9, 4.0), 1.0)
+    scaled = curvature * growth[:, :, None] * growth[:, None, :]
+    row, entry = np.nonzero(rare)
+    scaled[row, entry, entry] = bend[rare] * growth[rare] ** 2
+    return theta + np.log(growth), scaled
+
+
 def polish(
     objective: Objective, optima: Optima, rows: NDArray[np.intp], series: NDArray[np.intp]
 ) -> tuple[Optima, Array]:
@@ -101,7 +129,8 @@ def polish(
             value, gradient = objective.value_and_gradient(theta, series)
         spread = np.sqrt(np.abs(np.diagonal(inverse, axis1=1, axis2=2)))
         curvature = information(objective, theta, gradient, series, spread, fixed)
-        inverse = curved_inverse(curvature)
+        theta, scaled = _step_rare_moves(objective, theta, gradient, curvature, fixed)
+        inverse = curved_inverse(scaled)
         inverse[fixed] = 0.0
         inverse.transpose(0, 2, 1)[fixed] = 0.0
         gain = 0.5 * np.einsum("si,sij,sj->s", gradient, inverse, gradient)

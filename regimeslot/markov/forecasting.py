@@ -176,7 +176,7 @@ class _Paths:
         """One path for each combination of latest regimes, by matching two moments."""
         kept, inverse = np.unique(self.digits, axis=0, return_inverse=True)
         group = inverse.ravel()
-        weight = np.bincount(group, self.weight, len(kept))
+        weight = np.bincount(group, self.weight, len(kept)).astype(float)
         share = self.weight / np.maximum(weight[group], 1e-300)
         p = self.mean.shape[1]
         mean, covariance = np.zeros((len(kept), p)), np.zeros((len(kept), p, p))
@@ -186,7 +186,7 @@ class _Paths:
         np.add.at(covariance, group, share[:, None, None] * spread)
         base = np.zeros(len(kept))
         base[group] = self.base
-        return _Paths(kept.astype(np.intp, copy=False), weight, mean, covariance, base)
+        return _Paths(kept, weight, mean, covariance, base)
 
 
 def simulate_rows(

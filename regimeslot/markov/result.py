@@ -254,7 +254,9 @@ class MarkovSwitchingResult:
             begin = self.own_index.stop
             index = pd.RangeIndex(begin, begin + values.size)
         design = self.design.extend(values, exog, exog_tvtp)
-        return replace(self, design=design, own_index=index, before=self)
+        later = replace(self, design=design, own_index=index, before=self)
+        _ = later._rows  # filtered now, so that a long chain of updates is not walked recursively
+        return later
 
     def forecast(
         self, steps: int = 1, exog: object = None, exog_tvtp: object = None
