@@ -29,6 +29,8 @@ _TRAIN = 10_000  # rows of the original experiment and of the argmax laws
 _HALF = 3_000  # training rows of the density laws; as many are held out
 EPOCHS = 100  # of the original training
 _QUICK_EPOCHS = 20  # enough to measure the time of one; too few for the loss
+_ADAM_STEPS = 2000
+_STARTS = 4  # of the density forecasts
 _DENSITY_LAWS: dict[str, Callable[..., SyntheticSample]] = {
     "markov": make_markov_regression,
     "feature gate": make_soft_gate,
@@ -191,7 +193,7 @@ def _density(law: str, seed: int) -> Outcome:
     for n_slots in (1, 2, 4):
         model = SlotForecaster(
             n_slots=n_slots,
-            n_starts=1 if n_slots == 1 else 4,
+            n_starts=1 if n_slots == 1 else _STARTS,
             random_state=seed,
             **_DENSITY_SETTINGS,
         )
@@ -274,7 +276,7 @@ def _small(n_features: int, seed: int) -> Outcome:
     models: dict[str, Any] = {
         "EM, partial pooling": SlotRegressor(2, pooling="auto", random_state=seed),
         "EM, independent": SlotRegressor(2, random_state=seed),
-        "Adam": AdamSlots(2, seed=seed),
+        "Adam": AdamSlots(2, steps=_ADAM_STEPS, seed=seed),
     }
     rows: list[Row] = []
     for name, model in models.items():
