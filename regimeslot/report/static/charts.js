@@ -11,7 +11,6 @@
   const order = ["calm", "mild", "rough", "wild"];
   const nav = document.querySelector(".zoom");
   let plots = [];
-  let syncing = false;
   let range = null;
 
   function decode(column) {
@@ -116,19 +115,21 @@
     const x = u.scales.x;
     if (key !== "x" || x.min == null) return;
     u.root.dataset.range = day(Math.round(x.min)) + " to " + day(Math.round(x.max));
-    if (syncing) return;
-    syncing = true;
-    const whole = x.min <= time[0] && x.max >= time[time.length - 1];
-    range = whole ? null : [x.min, x.max];
-    press(whole ? "0" : "");
-    for (const p of plots) if (p !== u) p.setScale("x", { min: x.min, max: x.max });
-    syncing = false;
-  }
-
-  function press(span) {
+    range = x.min <= time[0] && x.max >= time[time.length - 1] ? null : [x.min, x.max];
+    /* uPlot calls this hook after the fact: only charts that differ are moved, so it comes to rest. */
+    for (const p of plots) {
+      const other = p.scales.x;
+      if (p !== u && (other.min !== x.min || other.max !== x.max))
+        p.setScale("x", { min: x.min, max: x.max });
+    }
     nav.querySelectorAll("button").forEach(function (b) {
-      b.setAttribute("aria-pressed", String(b.dataset.span === span));
+      const pressed = Math.abs(x.min - begin(b)) < 1 && x.max >= time[time.length - 1];
+      b.setAttribute("aria-pressed", String(pressed));
     });
+  }
+  function begin(button) {
+    const years = Number(button.dataset.span);
+    return years ? Math.max(time[0], time[time.length - 1] - years * 365.25 * 86400) : time[0];
   }
 
   function wash(u, name) {
@@ -403,14 +404,10 @@
   nav.addEventListener("click", function (event) {
     const button = event.target.closest("button");
     if (!button || !plots.length) return;
-    const end = time[time.length - 1];
-    const years = Number(button.dataset.span);
-    const first = years ? Math.max(time[0], end - years * 365.25 * 86400) : time[0];
-    plots[0].setScale("x", { min: first, max: end });
-    press(first > time[0] ? button.dataset.span : "0");
+    plots[0].setScale("x", { min: begin(button), max: time[time.length - 1] });
   });
-  if (!isDate || time.length < 2) nav.querySelectorAll("button:not([data-span='0'])").forEach(function (b) {
-    b.remove();
+  nav.querySelectorAll("button:not([data-span='0'])").forEach(function (b) {
+    if (!isDate || begin(b) <= time[0]) b.remove(); // longer than all there is
   });
 
   draw();
