@@ -2,8 +2,9 @@
 
     python benchmarks/slot_weight.py [--seeds 5] [--epochs 100]
 
-Prints, for the original experiment (10,000 training rows, 1,000 for validation), the median CPU time
-and the worst validation loss of both solvers and their ratio; then the EM solver on random laws.
+Prints, for the original experiment (10,000 training rows, 1,000 for validation), the median CPU
+time and the worst validation loss of both solvers and their ratio; then the EM solver on random
+laws.
 """
 
 from __future__ import annotations
