@@ -11,6 +11,7 @@ from regimeslot.markov.chain import (
 )
 from regimeslot.markov.result import MarkovSwitchingResult
 from regimeslot.markov.scan import Filtered, Smoothed, forward_filter, weighted_smoother
+from regimeslot.markov.selection import select_regimes
 from regimeslot.markov.switching import MarkovSwitching
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "elapsed_durations",
     "expected_durations",
     "forward_filter",
+    "select_regimes",
     "simulate_states",
     "state_forecast",
     "stationary_distribution",

@@ -240,6 +240,7 @@ def estimate(
     if layout.n_ar:
         work = n_rows * layout.n_regimes ** (layout.n_ar + 1)
         few = int(np.clip(_LAGGED_WORK // work, min(2, n_starts), n_starts))
+        candidates = min(candidates, 3 * n_starts)
         theta, series = _mean_adjusted_starts(layout, data, few, candidates, priors, rng)
         objective = Objective(layout, data, theta.shape[0], priors=priors, initial=initial)
         return _collect(objective, refine(objective, theta, series), series, n_series)

@@ -64,21 +64,20 @@ class LaggedScan:
         )
         steps = np.empty((n_rows, n_states, n_chains))
         np.multiply(density, into, out=steps.transpose(1, 2, 0))
-        rescale = _RESCALE
-        while True:
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            rescale = _RESCALE
+            while True:
                 alpha, masses = self._forward(steps, initial * density[:, :, 0], rescale)
-            if min(mass.min() for mass in masses) > _TINY or rescale == 1:
-                break
-            rescale = max(1, rescale // 8)
-        beta = self._backward(steps, masses, rescale)
-        forward = np.ascontiguousarray(alpha.transpose(1, 2, 0))
-        smoothed = np.ascontiguousarray(beta.transpose(1, 2, 0))
-        density *= smoothed
-        for number in range(1, len(masses)):
-            density[:, :, number * rescale] /= masses[number - 1]
-        smoothed *= forward
-        with np.errstate(divide="ignore"):
+                if min(mass.min() for mass in masses) > _TINY or rescale == 1:
+                    break
+                rescale = max(1, rescale // 8)
+            beta = self._backward(steps, masses, rescale)
+            forward = np.ascontiguousarray(alpha.transpose(1, 2, 0))
+            smoothed = np.ascontiguousarray(beta.transpose(1, 2, 0))
+            density *= smoothed
+            for number in range(1, len(masses)):
+                density[:, :, number * rescale] /= masses[number - 1]
+            smoothed *= forward
             log_likelihood = top.sum(axis=1) + np.log(masses).sum(axis=0)
         return Posterior(log_likelihood, smoothed, forward, density)
 
@@ -87,37 +86,42 @@ class LaggedScan:
         k = self.n_regimes
         n_rows, n_states, n_chains = steps.shape
         alpha = np.empty_like(steps)
-        by_now = alpha.reshape(n_rows, k, n_states // k, n_chains)
         by_oldest = alpha.reshape(n_rows, n_states // k, k, n_chains)
-        weights = steps.reshape(by_now.shape)
+        # lists of views, because indexing an array costs as much as a row's arithmetic
+        oldest = [list(by_oldest[:, :, digit]) for digit in range(k)]
+        targets = list(alpha.reshape(n_rows, k, n_states // k, n_chains))
+        weights = list(steps.reshape(n_rows, k, n_states // k, n_chains))
         alpha[0] = first
         masses = []
+        summed = np.empty((n_states // k, n_chains))
         for t in range(1, n_rows):
-            summed = (
-                by_oldest[t - 1].sum(axis=1)
-                if k > 2
-                else by_oldest[t - 1, :, 0] + by_oldest[t - 1, :, 1]
-            )
+            np.copyto(summed, oldest[0][t - 1])
+            for digit in range(1, k):
+                np.add(summed, oldest[digit][t - 1], out=summed)
             if t % rescale == 0:
                 mass = summed.sum(axis=0)
                 masses.append(mass)
                 summed /= mass
-            np.multiply(weights[t], summed, out=by_now[t])
+            np.multiply(weights[t], summed, out=targets[t])
         masses.append(alpha[-1].sum(axis=0))
         return alpha, masses
 
     def _backward(self, steps: Array, masses: list[Array], rescale: int) -> Array:
+        """Beta such that ``(alpha * beta).sum()`` is one in every row."""
         k = self.n_regimes
         n_rows, n_states, n_chains = steps.shape
         beta = np.empty_like(steps)
-        by_oldest = beta.reshape(n_rows, n_states // k, k, n_chains)
-        following = beta.reshape(n_rows, k, n_states // k, n_chains)
-        weights = steps.reshape(following.shape)
+        targets = list(beta.reshape(n_rows, n_states // k, k, n_chains))
+        following = list(beta.reshape(n_rows, k, n_states // k, n_chains))
+        weights = list(steps.reshape(n_rows, k, n_states // k, n_chains))
         beta[-1] = 1.0 / masses[-1]
+        ahead = np.empty((k, n_states // k, n_chains))
         for t in range(n_rows - 1, 0, -1):
-            ahead = weights[t] * following[t]
-            summed = ahead.sum(axis=0) if k > 2 else ahead[0] + ahead[1]
+            np.multiply(weights[t], following[t], out=ahead)
+            summed = ahead[0]
+            for regime in range(1, k):
+                summed += ahead[regime]
             if t % rescale == 0:
                 summed /= masses[t // rescale - 1]
-            by_oldest[t - 1] = summed[:, None]
+            targets[t - 1][:] = summed[:, None]
         return beta

@@ -21,10 +21,10 @@ Objective = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
 _ARMIJO = 1e-4
 _LONGEST_STEP = 3.0  # largest change of one parameter in one iteration
 _SHORTEST = 1e-12
-_HOPE = 20.0  # a start may still gain this many times what its quadratic model promises
+_HOPE = 10.0  # a start may still gain this many times what its quadratic model promises
 _BEHIND = 1.0  # and is retired when that leaves it so far below the best of its group
-_CLOSE = 0.05  # expected gain below which a start's end is known well enough to compare
-_SAME = 1e-3  # two ends of one group nearer than this are one optimum
+_CLOSE = 0.2  # expected gain below which a start's end is known well enough to compare
+_SAME = 1e-3  # two ends of one group nearer than this (and a share of the gain) are one optimum
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def _retire(
         near = near[np.argsort(gain[near])]
         ends = value[near] + gain[near]
         for number in range(1, near.size):
-            if np.any(np.abs(ends[:number] - ends[number]) < _SAME):
+            apart = np.abs(ends[:number] - ends[number])
+            if np.any(apart < _SAME + 0.05 * gain[near[number]]):
                 superfluous[near[number]] = True
     return superfluous & active
 
