@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -144,7 +145,7 @@ def _words(saved: SavedRun, result: Resumed) -> str:
     lines = [
         f"{result.prices.ticker}: {span} {day}",
         *(f"  {name:<{width}}  {value}" for name, value in rows),
-        f"By {told['model']}, fitted up to {fitted}, with {since} since then.",
-        f"Prices: {describe(result.prices)}.",
+        *wrap(f"By {told['model']}, fitted up to {fitted}, with {since} since then.", 80),
+        *wrap(f"Prices: {describe(result.prices)}.", 80),
     ]
     return "\n".join(lines)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
-from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from regimeslot.cli.group import in_options
@@ -33,6 +31,9 @@ def show(*renderables: Any) -> None:
 
 def interruptible(call: Callable[[], T]) -> T:
     """Result of a call that may wait in C code, such as a download, where Ctrl-C is not heard."""
+    from concurrent.futures import Future
+    from threading import Thread
+
     future: Future[T] = Future()
 
     def work() -> None:
@@ -86,7 +87,9 @@ class Screen:
         if self._console is None:
             from rich.console import Console
 
-            self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+            self._console = Console(stderr=True, highlight=False, markup=False)
+            # A person reads whole words at the line's end, a program whole sentences in a line.
+            self._console.soft_wrap = not self._console.is_terminal
         return self._console
 
     def tell(self, line: str) -> None:

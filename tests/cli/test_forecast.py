@@ -83,6 +83,16 @@ def test_words_say_fit_and_age(run: Path, command: Command) -> None:
     assert "no newer session" in command("forecast", run).stdout
 
 
+def test_words_of_a_stand_in_fit_a_terminal(home: Path, command: Command) -> None:
+    words = ("--source", "bundled", "--start", "2019-01-01", "--models", "slots-static")
+    assert command("fit", "--ticker", "SPY", *words, "--out", "run").exit_code == 0
+    result = command("forecast", "run")
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "SPY (by ^GSPC)" in result.stdout
+    assert "bundled" in result.stdout
+
+
 def test_end_gives_the_forecast_of_an_earlier_day(run: Path, command: Command) -> None:
     closes(LONGER).to_csv("longer.csv")
     closes(705).to_csv("shorter.csv")
