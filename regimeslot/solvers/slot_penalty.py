@@ -129,7 +129,7 @@ def estimate_pooling(
         determined = np.maximum((K - 1) * p - strength * left_open, 0.0)
         new = np.minimum(determined / np.maximum(squares, np.finfo(float).tiny), most)
         new = np.maximum(new, 1e-12)
-        if np.all(np.abs(np.log(new / strength)) < 0.01):
+        if np.all(np.abs(np.log(new / strength)) < 1e-3):
             break
         strength = new
     return replace(penalty, pooling=strength)

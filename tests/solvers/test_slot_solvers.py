@@ -137,6 +137,18 @@ def test_pooling_strength_is_noise_over_spread():
     assert found[1] > 100
 
 
+def test_pooling_strength_of_means_is_the_analysis_of_variance():
+    """Balanced one-way layout: REML gives (MSB - sigma^2) / n between-slot variance exactly."""
+    rng = np.random.default_rng(8)
+    K, n = 12, 4
+    y = rng.standard_normal((K, 1)) + rng.standard_normal((K, n))
+    between = n * y.mean(1).var(ddof=1)
+    start = no_penalty(K=K, D=1, jitter=0.0)
+    sums = np.full((K, 1, 1), float(n)), y.sum(1)[:, None, None]
+    found = estimate_pooling(start, *sums, np.ones(1), iterations=500).pooling[0]
+    assert found == pytest.approx(n / (between - 1), rel=0.01)
+
+
 def test_low_rank_recovers_slots_that_share_a_direction():
     rng = np.random.default_rng(6)
     truth = rng.standard_normal((1, 4)) + rng.standard_normal((5, 1, 1)) * rng.standard_normal(4)
