@@ -63,8 +63,9 @@ class RegimeView:
         """Standard deviation of each regime at each forecast row (n, K)."""
         f = self.forecast
         # Below two degrees of freedom a standard deviation does not exist: the scale stands in.
-        ratio = np.where(f.dof > 2.0, f.dof / np.maximum(f.dof - 2.0, 1e-9), 1.0)
-        return np.asarray(f.scales * np.sqrt(np.where(np.isfinite(f.dof), ratio, 1.0)))
+        finite = np.isfinite(f.dof) & (f.dof > 2.0)
+        dof = np.where(finite, f.dof, 4.0)
+        return np.asarray(f.scales * np.where(finite, np.sqrt(dof / (dof - 2.0)), 1.0))
 
     def _typical_std(self) -> np.ndarray:
         """Median over the rows of what each regime says a step's standard deviation is."""

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from regimeslot.errors import InvalidInputError
-from regimeslot.features import OFFSET
+from regimeslot.features import OFFSET, RETURN
 from regimeslot.forecast import MixtureForecast
 from regimeslot.models.base import Features, Forecaster, check_rows, check_target
 from regimeslot.models.residuals import fit_residuals
@@ -165,13 +165,14 @@ class LinearForecaster(LocationForecaster):
         self.warm_start = warm_start
 
     def _design(self, frame: pd.DataFrame) -> Array:
-        # The offset is a sum of two features: with it the design would be collinear.
         return np.column_stack([np.ones(len(frame)), frame[self.regressors_].to_numpy(float)])
 
     def _fit_location(self, frame: pd.DataFrame, target: Array) -> Array:
         from statsmodels.regression.linear_model import OLS
 
-        self.regressors_ = [name for name in self.columns_ if name != OFFSET]
+        # The offset is a sum of two features, and with lags the last return is the first of them.
+        twins = {OFFSET, RETURN} if "lag_1" in self.columns_ else {OFFSET}
+        self.regressors_ = [name for name in self.columns_ if name not in twins]
         design = self._design(frame)
         names = ["const", *self.regressors_]
         lags = max(self.horizon - 1, int(4 * (len(target) / 100) ** (2 / 9)))

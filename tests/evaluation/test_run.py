@@ -1,0 +1,154 @@
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from regimeslot.errors import InvalidInputError, TooFewRowsError
+from regimeslot.evaluation.run import Run, RunSettings, fit_run, next_forecast
+from regimeslot.features import make_dataset
+from regimeslot.models import make_forecaster
+from regimeslot.models.catalogue import CATALOGUE, Setting
+from regimeslot.prices import Prices
+
+pytestmark = pytest.mark.filterwarnings("ignore::regimeslot.errors.RegimeWarning")
+
+MODELS = ("mean", "markov-t", "gjr-garch", "slots-single", "slots-markov", "slots-sticky", "pool")
+
+
+def prices(n_rows=800, seed=2):
+    rng = np.random.default_rng(seed)
+    wild = np.repeat(rng.random(n_rows // 20 + 1) < 0.3, 20)[:n_rows]
+    steps = np.where(wild, 0.02, 0.006) * rng.standard_normal(n_rows)
+    dates = pd.bdate_range("2018-01-02", periods=n_rows, name="Date")
+    frame = pd.DataFrame({"Close": 50 * np.exp(np.cumsum(steps))}, index=dates)
+    return Prices(
+        frame=frame,
+        ticker="TEST",
+        symbol="TEST",
+        source="file",
+        as_of=pd.Timestamp("2021-02-01"),
+        notes=("a note",),
+        proxy_for=None,
+    )
+
+
+@pytest.fixture(scope="module")
+def run():
+    return fit_run(prices(), RunSettings(models=MODELS), command="regimeslot fit --file x.csv")
+
+
+def test_the_json_holds_what_is_promised(run):
+    data = json.loads(json.dumps(run.to_json(), allow_nan=False))
+    assert {"ticker", "symbol", "source", "first", "last", "rows", "proxy_for"} <= set(data["data"])
+    assert set(data["models"]) == set(MODELS)
+    for scores in data["models"].values():
+        assert {
+            "log_score", "crps", "r2_oos", "qlike", "var_1_hit", "var_5_hit", "seconds",
+        } <= set(scores)  # fmt: skip
+    assert {"model", "against", "log_score_gain", "t", "p"} == set(data["comparisons"][0])
+    forecast = data["forecast"]
+    assert {"date", "mean", "std", "quantiles", "regimes"} <= set(forecast)
+    assert list(forecast["quantiles"]) == ["0.01", "0.05", "0.5", "0.95", "0.99"]
+    assert list(forecast["quantiles"].values()) == sorted(forecast["quantiles"].values())
+    assert sum(r["probability"] for r in forecast["regimes"]) == pytest.approx(1.0)
+    assert data["settings"]["train_size"] == run.settings.train_size
+    assert data["versions"]["regimeslot"]
+    assert data["data"]["notes"] == ["a note"]
+
+
+def test_the_next_session_is_the_one_after_the_last_price(run):
+    assert run.next_date == run.prices.frame.index[-1] + pd.offsets.BDay()
+    assert run.forecast.index[0] == run.next_date
+
+
+def test_final_fits_forecast_like_a_fit_on_all_rows(run):
+    cold = make_forecaster("slots-single").fit(run.dataset.X, run.dataset.y)
+    expected = cold.predict(run.dataset.next_X)
+    np.testing.assert_allclose(run.next_forecasts["slots-single"].std(), expected.std(), rtol=5e-3)
+    members = [
+        run.next_forecasts[n].pdf(0.0) for n in ("slots-single", "slots-markov", "slots-sticky")
+    ]
+    np.testing.assert_allclose(run.forecast.pdf(0.0), np.mean(members, axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", tuple(CATALOGUE))
+def test_the_next_week_follows_from_the_state_after_the_last_whole_one(name):
+    """Horizon 5: what tomorrow's forecast says must equal the forecast made once it is history."""
+    series = prices()
+    longer = make_dataset(series, horizon=5)
+    cut = len(series.frame) - 30
+    short = make_dataset(series.frame.iloc[:cut], horizon=5)
+    model = make_forecaster(name, Setting(horizon=5)).fit(short.X, short.y)
+    tomorrow = next_forecast(model, short)
+    rows = slice(len(short), len(short) + 5)
+    assert longer.X.index[rows][-1] == series.frame.index[cut]
+    later = model.predict(longer.X[rows], longer.y[rows])[slice(4, 5)]
+    np.testing.assert_allclose(tomorrow.weights, later.weights, rtol=1e-9)
+    np.testing.assert_allclose(tomorrow.std(), later.std(), rtol=1e-9)
+    np.testing.assert_allclose(tomorrow.mean(), later.mean(), rtol=1e-9, atol=1e-14)
+
+
+def test_regimes_are_read_from_the_feature_free_model(run):
+    assert run.regime_model == "markov-t"
+    probabilities = run.regime_probabilities()
+    assert len(probabilities) == len(run.study.y)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-9)
+    assert [name.split(",")[0] for name in probabilities] == ["calm", "middle", "wild"]
+    table = run.regime_table()
+    assert table["std"].is_monotonic_increasing
+    assert table["occupancy"].sum() == pytest.approx(1.0)
+    outlook = run.regime_outlook(5)
+    assert outlook.shape == (5, 3)
+    matrix = run.transition_matrix().to_numpy()
+    np.testing.assert_allclose(outlook.to_numpy()[1], outlook.to_numpy()[0] @ matrix, rtol=1e-9)
+    likely = outlook.to_numpy()[0].argmax()
+    assert run.expected_time_left() == pytest.approx(1 / (1 - matrix[likely, likely]))
+
+
+def test_a_slot_model_shows_its_regimes_where_it_is_alone():
+    run = fit_run(prices(), RunSettings(models=("slots-sticky",)))
+    assert isinstance(run, Run)
+    assert run.regime_model == run.main == "slots-sticky"
+    table = run.regime_table()
+    assert len(table) == 2
+    assert table["features"].str.contains("vol_|last_|trend_|downside_|drawdown_|tail_").all()
+
+
+def test_a_run_without_regimes_says_so():
+    run = fit_run(prices(), RunSettings(models=("mean",)))
+    assert run.regime_model is None
+    assert run.regime_table().empty
+    assert math.isnan(run.expected_time_left())
+    assert run.to_json()["forecast"]["regimes"] == []
+
+
+def test_short_series_and_wrong_names_are_refused_before_any_work():
+    short = prices(300)
+    with pytest.raises(TooFewRowsError, match="returns are too few"):
+        fit_run(short, RunSettings(models=("mean",)))
+    with pytest.raises(InvalidInputError, match="did you mean"):
+        fit_run(prices(), RunSettings(models=("mean", "gjr-garsh")))
+
+
+def test_monthly_series_that_are_not_prices():
+    rng = np.random.default_rng(0)
+    rate = 5 + np.cumsum(0.2 * rng.standard_normal(500))
+    dates = pd.date_range("1980-01-01", periods=500, freq="MS", name="Date")
+    base = prices()
+    series = Prices(
+        frame=pd.DataFrame({"Close": rate}, index=dates),
+        ticker="RATE",
+        symbol="RATE",
+        source="file",
+        as_of=base.as_of,
+        notes=(),
+        proxy_for=None,
+    )
+    names = ("mean", "linear", "markov", "gjr-garch", "slots-sticky")
+    run = fit_run(series, RunSettings(models=names, transform="diff"))
+    assert run.settings.refit_every == 12
+    assert run.next_date == pd.Timestamp("2021-09-01")
+    assert set(run.study.forecasts) == set(names)
+    assert "%" not in run.regime_table().index[0]
