@@ -57,7 +57,9 @@ def price_chart(view: View) -> dict[str, Any]:
             cells.append([f"{100 * np.mean(likeliest[rows] == k):.0f}" for rows in groups])
         title = _regime_title(names, likeliest, labels, groups, view.period.plural)
     log = closes is not None and bool(np.nanmin(closes) > 0)
-    what = f"{view.name} {'price, log scale' if log else 'values'}"
+    # A proxy's prices go by its own symbol.
+    symbol = view.name if view.run is None else view.run.prices.symbol
+    what = f"{symbol} {'price, log scale' if log else 'values'}"
     span = _span(view)
     return {
         "title": title,

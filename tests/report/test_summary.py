@@ -163,6 +163,8 @@ def test_banners_for_snapshot_proxy_and_stale_cache(run):
     assert said(source="cache") == ""
     assert "snapshot" in said(source="bundled")
     assert "SIM stands in for SPY." in said(proxy_for="SPY")
+    proxy = replace(run, prices=replace(run.prices, ticker="SPY", proxy_for="SPY"))
+    assert summarize(proxy).charts["price"]["y_label"] == "SIM price, log scale"
     note = "Yahoo did not answer. The cached SIM of 2018-01-20 21:00 UTC is used."
     assert "stale cache" in said(source="cache", notes=(note,))
 
