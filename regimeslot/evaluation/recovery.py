@@ -85,7 +85,14 @@ def match_labels(true: ArrayLike, guessed: ArrayLike) -> Labels:
 
 
 def accuracy(true: ArrayLike, matched: ArrayLike) -> float:
-    """Share of rows whose matched label is the true one."""
+    """Share of rows whose matched label is the true one.
+
+    Examples
+    --------
+    >>> from regimeslot.evaluation.recovery import accuracy
+    >>> accuracy([0, 1, 1, 0], [0, 1, 1, 1])
+    0.75
+    """
     truth, guess = _labels(true, matched)
     return float((truth == guess).mean())
 
@@ -113,7 +120,15 @@ def adjusted_rand_index(true: ArrayLike, guessed: ArrayLike) -> float:
 
 
 def match_slots(true_coef: ArrayLike, coef: ArrayLike) -> tuple[Labels, Labels]:
-    """Pair true laws with slots (law, slot) so that the summed largest errors are least."""
+    """Pair true laws with slots (law, slot) so that the summed largest errors are least.
+
+    Examples
+    --------
+    >>> from regimeslot.evaluation.recovery import match_slots
+    >>> laws, slots = match_slots([[1, 0], [0, 1]], [[0, 1], [1, 0]])
+    >>> slots.tolist()
+    [1, 0]
+    """
     return _paired(*_coefficients(true_coef, coef))[:2]
 
 
@@ -177,7 +192,14 @@ def gate_angle(
 
 
 def effective_number(usage: ArrayLike) -> float:
-    """Exp of the entropy of the slots' shares: 1 when one slot does all, K when all share alike."""
+    """Exp of the entropy of the slots' shares: 1 when one slot does all, K when all share alike.
+
+    Examples
+    --------
+    >>> from regimeslot.evaluation.recovery import effective_number
+    >>> round(effective_number([0.5, 0.5, 0.0]), 6)
+    2.0
+    """
     share = np.asarray(usage, dtype=float)
     if share.ndim != 1 or not np.all(share >= 0) or not share.sum() > 0:
         raise InvalidInputError(f"expected non-negative shares, got {usage!r}")
@@ -186,7 +208,14 @@ def effective_number(usage: ArrayLike) -> float:
 
 
 def slots_found(usage: ArrayLike, *, least: float = 0.02) -> int:
-    """Number of slots that carry at least the share ``least`` of the rows."""
+    """Number of slots that carry at least the share ``least`` of the rows.
+
+    Examples
+    --------
+    >>> from regimeslot.evaluation.recovery import slots_found
+    >>> slots_found([0.6, 0.399, 0.001])
+    2
+    """
     return int((np.asarray(usage, dtype=float) >= least).sum())
 
 
@@ -195,6 +224,12 @@ def switch_delay(true: ArrayLike, matched: ArrayLike) -> float:
 
     A switch that is never noticed before the next one counts with the length of its spell. Without
     any switch the result is nan.
+
+    Examples
+    --------
+    >>> from regimeslot.evaluation.recovery import switch_delay
+    >>> switch_delay([0, 0, 1, 1, 1], [0, 0, 0, 1, 1])
+    1.0
     """
     truth, guess = _labels(true, matched)
     starts = np.flatnonzero(np.diff(truth)) + 1
@@ -209,7 +244,14 @@ def switch_delay(true: ArrayLike, matched: ArrayLike) -> float:
 
 
 def false_switches_per_thousand(true: ArrayLike, matched: ArrayLike) -> float:
-    """Label changes into a wrong regime, per thousand rows."""
+    """Label changes into a wrong regime, per thousand rows.
+
+    Examples
+    --------
+    >>> from regimeslot.evaluation.recovery import false_switches_per_thousand
+    >>> false_switches_per_thousand([0, 0, 0, 0], [0, 1, 0, 0])
+    250.0
+    """
     truth, guess = _labels(true, matched)
     changes = np.flatnonzero(np.diff(guess)) + 1
     return float(1000 * (guess[changes] != truth[changes]).sum() / len(truth))

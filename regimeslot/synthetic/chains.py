@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm, logm
-from scipy.special import gammaln
 
 from regimeslot.errors import InvalidInputError
-from regimeslot.markov.scan import forward_filter
+from regimeslot.synthetic.chain_sample import chain_sample
 from regimeslot.synthetic.gates import autoregressive_features, two_laws
 from regimeslot.synthetic.sample import (
     Array,
     SyntheticSample,
     check_counts,
     check_positive,
-    gaussian_or_t,
 )
 
 __all__ = [
@@ -52,6 +48,13 @@ def make_markov_regression(
         probability of staying in each regime
     random_state
         seed
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_markov_regression
+    >>> sample = make_markov_regression(200)
+    >>> sample.parameters['transition'].round(2).tolist()
+    [[0.98, 0.02], [0.05, 0.95]]
     """
     check_counts(n=n)
     transition = _stay_matrix(stay)
@@ -60,7 +63,9 @@ def make_markov_regression(
     coef, intercept, scale = two_laws()
     parameters = {"coef": coef, "intercept": intercept, "scale": scale}
     means = X @ coef.T + intercept
-    return _chain("markov-regression", X, means, scale, transition, parameters, rng, random_state)
+    return chain_sample(
+        "markov-regression", X, means, scale, transition, parameters, rng, random_state
+    )
 
 
 def make_sticky(n: int = 6_000, *, pull: float = 2.5, random_state: int = 0) -> SyntheticSample:
@@ -76,6 +81,12 @@ def make_sticky(n: int = 6_000, *, pull: float = 2.5, random_state: int = 0) -> 
         gamma; 0 leaves the chain alone
     random_state
         seed
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_sticky
+    >>> make_sticky(200).parameters['transition'].shape
+    (2, 2, 200)
     """
     check_counts(n=n)
     rng = np.random.default_rng(random_state)
@@ -87,7 +98,7 @@ def make_sticky(n: int = 6_000, *, pull: float = 2.5, random_state: int = 0) -> 
     coef, intercept, scale = two_laws()
     parameters = {"coef": coef, "intercept": intercept, "scale": scale, "pull": pull}
     means = X @ coef.T + intercept
-    return _chain("sticky", X, means, scale, transition, parameters, rng, random_state)
+    return chain_sample("sticky", X, means, scale, transition, parameters, rng, random_state)
 
 
 def make_hardy(
@@ -120,6 +131,13 @@ def make_hardy(
     ----------
     Hardy (2001), A regime-switching model of long-term stock returns, North American Actuarial
     Journal 5(2).
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_hardy
+    >>> sample = make_hardy(250, n_regimes=3, frequency='weekly')
+    >>> sample.to_prices().shape
+    (251, 1)
     """
     check_counts(n=n)
     if n_regimes not in _HARDY_MEAN:
@@ -140,7 +158,7 @@ def make_hardy(
     scale = std if np.isinf(dof) else std * np.sqrt((dof - 2) / dof)
     rng = np.random.default_rng(random_state)
     parameters = {"mean": mean, "std": std, "frequency": frequency}
-    return _chain(
+    return chain_sample(
         f"hardy-{n_regimes}-{frequency}",
         np.empty((n, 0)),
         np.tile(mean, (n, 1)),
@@ -172,6 +190,13 @@ def make_variance_regimes(
         scale of the loud regime over that of the quiet one
     random_state
         seed
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_variance_regimes
+    >>> sample = make_variance_regimes(200)
+    >>> bool((sample.means[:, 0] == sample.means[:, 1]).all())
+    True
     """
     check_counts(n=n)
     check_positive(ratio=ratio)
@@ -181,7 +206,7 @@ def make_variance_regimes(
     scale = np.array([0.6, 0.6 * ratio])
     parameters = {"coef": coef, "scale": scale}
     means = np.tile((X @ coef)[:, None], (1, 2))
-    return _chain(
+    return chain_sample(
         "variance-regimes", X, means, scale, _stay_matrix(stay), parameters, rng, random_state
     )
 
@@ -207,6 +232,12 @@ def make_explicit_durations(
         1 is the Markov chain; more make lengths more regular
     random_state
         seed
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_explicit_durations
+    >>> make_explicit_durations(200, stages=2).n_regimes
+    2
     """
     check_counts(n=n, stages=stages)
     leave = stages / np.asarray(mean_duration, dtype=float)
@@ -225,7 +256,7 @@ def make_explicit_durations(
     parameters = {"coef": coef, "intercept": intercept, "scale": scale, "stages": stages}
     means = X @ coef.T + intercept
     owner = np.repeat(np.arange(2), stages)
-    return _chain(
+    return chain_sample(
         "explicit-durations",
         X,
         means,
@@ -249,6 +280,12 @@ def make_break(n: int = 3_000, *, at: float = 0.5, random_state: int = 0) -> Syn
         where the change comes, as a share of the rows
     random_state
         seed
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_break
+    >>> make_break(100, at=0.3).regimes.sum().item()
+    70
     """
     check_counts(n=n)
     if not 0 < at < 1:
@@ -273,6 +310,12 @@ def make_recurring(
         one letter per segment
     random_state
         seed
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_recurring
+    >>> make_recurring(2).regimes.tolist()
+    [0, 0, 1, 1, 0, 0, 2, 2, 0, 0]
     """
     check_counts(segment=segment)
     letters = sorted(set(order))
@@ -296,7 +339,7 @@ def _scheduled(
     coef = rng.standard_normal((K, 5))
     parameters = {"coef": coef, "noise": 0.5}
     scale = np.full(K, 0.5)
-    return _chain(
+    return chain_sample(
         name,
         X,
         X @ coef.T,
@@ -308,81 +351,6 @@ def _scheduled(
         regimes=regimes,
         initial=initial,
     )
-
-
-def _chain(
-    name: str,
-    X: Array,
-    means: Array,
-    scale: Array,
-    transition: Array,
-    parameters: Mapping[str, object],
-    rng: np.random.Generator,
-    seed: int,
-    *,
-    dof: float = np.inf,
-    owner: NDArray[np.intp] | None = None,
-    regimes: NDArray[np.intp] | None = None,
-    initial: Array | None = None,
-) -> SyntheticSample:
-    """Draw regimes (unless given) and y, and run the filter that knows the parameters.
-
-    ``owner`` maps each state of the chain to the regime it belongs to, where they differ.
-    """
-    n = len(X)
-    K = means.shape[1]
-    owner = np.arange(K) if owner is None else owner
-    initial = _stationary(transition) if initial is None else initial
-    if regimes is None:
-        regimes = owner[_draw_states(transition, initial, n, rng)]
-    scales = np.tile(scale, (n, 1))
-    rows = np.arange(n)
-    y = means[rows, regimes] + scales[rows, regimes] * gaussian_or_t(rng, n, dof)
-    density = _log_density((y[:, None] - means) / scales, dof) - np.log(scales)
-    states = forward_filter(density.T[owner], transition, initial).predicted
-    predicted = np.stack([states[owner == k].sum(0) for k in range(K)], axis=1)
-    return SyntheticSample(
-        name=name,
-        X=X,
-        y=y,
-        regimes=regimes,
-        parameters={**parameters, "transition": transition, "initial": initial, "dof": dof},
-        seed=seed,
-        means=means,
-        scales=scales,
-        predicted_probs=predicted / predicted.sum(1, keepdims=True),
-        dof=dof,
-    )
-
-
-def _draw_states(
-    transition: Array, initial: Array, n: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    cumulative = transition.cumsum(1)
-    uniform = rng.random(n)
-    last = len(initial) - 1
-    states = np.empty(n, dtype=np.intp)
-    states[0] = min(int(np.searchsorted(initial.cumsum(), uniform[0], side="right")), last)
-    for t in range(1, n):
-        row = cumulative[states[t - 1]] if transition.ndim == 2 else cumulative[states[t - 1], :, t]
-        states[t] = min(int(np.searchsorted(row, uniform[t], side="right")), last)
-    return states
-
-
-def _stationary(transition: Array) -> Array:
-    """Long-run distribution; of the mean transition matrix where it varies."""
-    P = transition if transition.ndim == 2 else transition.mean(2)
-    K = len(P)
-    A = np.vstack([P.T - np.eye(K), np.ones(K)])
-    solution = np.linalg.lstsq(A, np.append(np.zeros(K), 1.0), rcond=None)[0]
-    return np.clip(solution, 0, None) / np.clip(solution, 0, None).sum()
-
-
-def _log_density(u: Array, dof: float) -> Array:
-    if np.isinf(dof):
-        return np.asarray(-0.5 * (u**2 + np.log(2 * np.pi)))
-    constant = gammaln((dof + 1) / 2) - gammaln(dof / 2) - 0.5 * np.log(dof * np.pi)
-    return np.asarray(constant - (dof + 1) / 2 * np.log1p(u**2 / dof))
 
 
 def _stay_matrix(stay: tuple[float, float]) -> Array:

@@ -83,6 +83,13 @@ def make_argmax_regimes(
         degrees of freedom of the noise
     random_state
         seed
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_argmax_regimes
+    >>> sample = make_argmax_regimes(100, n_regimes=4, n_irrelevant=8)
+    >>> sample.X.shape, sample.n_regimes
+    ((100, 18), 4)
     """
     check_counts(n=n, n_regimes=n_regimes, n_features=n_features)
     check_positive(dof=dof)
@@ -144,6 +151,12 @@ def make_soft_gate(
         gamma
     random_state
         seed
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_soft_gate
+    >>> make_soft_gate(100).predicted_probs.shape
+    (100, 2)
     """
     check_counts(n=n)
     rng = np.random.default_rng(random_state)
@@ -198,6 +211,13 @@ def make_smooth_transition(
         standard deviation
     random_state
         seed
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_smooth_transition
+    >>> sample = make_smooth_transition(100, sharpness=1.0)
+    >>> float(sample.parameters['share'].max()) < 1
+    True
     """
     check_counts(n=n, n_features=n_features)
     check_positive(sharpness=sharpness, noise=noise)
@@ -240,6 +260,12 @@ def make_no_regime(
         degrees of freedom of the noise
     random_state
         seed
+
+    Examples
+    --------
+    >>> from regimeslot.synthetic import make_no_regime
+    >>> make_no_regime(100).n_regimes
+    1
     """
     check_counts(n=n, n_features=n_features)
     check_positive(noise=noise, dof=dof)
