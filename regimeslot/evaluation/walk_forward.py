@@ -6,6 +6,7 @@ import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,10 @@ class Study:
 
     def log_scores(self) -> pd.DataFrame:
         """Log score of every row and model, in nats."""
+        return self._log_scores.copy()
+
+    @cached_property
+    def _log_scores(self) -> pd.DataFrame:
         y = self.y.to_numpy()
         return pd.DataFrame(
             {name: f.logpdf(y) for name, f in self.forecasts.items()}, index=self.y.index
@@ -103,10 +108,13 @@ class Study:
 
     def scores(self) -> pd.DataFrame:
         """Scores of every model: log_score, crps, r2_oos, qlike, var_1_hit, var_5_hit, seconds."""
-        table = score_table(
+        return self._scores.copy()
+
+    @cached_property
+    def _scores(self) -> pd.DataFrame:
+        return score_table(
             self.forecasts, self.y.to_numpy(), self.expanding_mean(), seconds=self.seconds
         )
-        return table
 
     def compare(self, against: Sequence[str] | None = None) -> pd.DataFrame:
         """Diebold-Mariano comparison of log scores: gain of each model over each reference.

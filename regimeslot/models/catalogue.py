@@ -51,14 +51,12 @@ class CatalogueEntry:
     build : callable, Setting -> Forecaster
     about : one line for people
     kind : "baseline" (what is to be beaten), "slots" or "pool"
-    in_fit : whether ``regimeslot fit`` runs it unasked
     """
 
     name: str
     build: Callable[[Setting], Forecaster]
     about: str
     kind: str
-    in_fit: bool = True
 
 
 def _slots(selector: str, n_slots: int = 2) -> Callable[[Setting], Forecaster]:
@@ -154,7 +152,6 @@ _ENTRIES = (
         _slots("softmax"),
         "two experts, weights gated by features, no memory",
         "slots",
-        in_fit=False,
     ),
     CatalogueEntry("slots-markov", _slots("markov"), "two experts, Markov chain", "slots"),
     CatalogueEntry(
