@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from regimeslot.errors import InvalidInputError
@@ -206,7 +207,9 @@ class SlotForecaster(Forecaster):
         if self.penalty != "auto" and not (
             isinstance(self.penalty, int | float) and 0.0 <= self.penalty < math.inf
         ):
-            raise InvalidInputError(f'penalty must be "auto" or a number >= 0, got {self.penalty!r}')
+            raise InvalidInputError(
+                f'penalty must be "auto" or a number of at least 0, got {self.penalty!r}'
+            )
         for name in ("n_slots", "horizon", "n_starts"):
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or value < 1:
