@@ -66,7 +66,7 @@ def _names(ctx: click.Context, param: click.Parameter, given: Iterable[str]) -> 
     multiple=True,
     metavar="NAMES",
     callback=_names,
-    help="Models to run, separated by commas; default: all but slots-softmax.",
+    help="Models to run, separated by commas.  [default: the whole catalogue]",
 )
 @click.option(
     "--refit",
