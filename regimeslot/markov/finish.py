@@ -59,9 +59,15 @@ def curved_inverse(matrix: Array) -> Array:
 
 
 def _settle(
-    objective: Objective, theta: Array, value: Array, series: NDArray[np.intp]
+    objective: Objective,
+    theta: Array,
+    value: Array,
+    series: NDArray[np.intp],
+    tried: NDArray[np.bool_],
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Send transitions that are heading for zero there; which parameters that fixes.
+
+    ``tried`` (S, n) marks what an earlier call refused, and is brought up to date.
 
     The log-likelihood approaches such a boundary ever more slowly in the logit, and an optimiser
     would walk for ever. A transition is settled at zero where that is no worse.
@@ -72,13 +78,14 @@ def _settle(
     theta = theta.copy()
     logits = layout.blocks["logits"]
     for entry in range(logits.start, logits.stop):
-        low = theta[:, entry] < _SMALL_LOGIT
+        low = (theta[:, entry] < _SMALL_LOGIT) & ~tried[:, entry]
         if not low.any():
             continue
         trial = theta.copy()
         trial[:, entry] = ZERO_LOGIT
         moved = objective.value(trial, series)
         settled = low & (moved >= value - 1e-9)
+        tried[:, entry] |= low
         theta[settled, entry] = ZERO_LOGIT
         fixed[settled, entry] = True
     return theta, fixed
@@ -123,9 +130,11 @@ def polish(
     """
     theta, gradient, value = optima.theta[rows], optima.gradient[rows], optima.value[rows]
     inverse, series = optima.inverse_hessian[rows], series[rows]
+    fixed, tried = np.zeros(theta.shape, bool), np.zeros(theta.shape, bool)
     for _ in range(4):
-        theta, fixed = _settle(objective, theta, value, series)
-        if fixed.any():
+        theta, settled = _settle(objective, theta, value, series, tried)
+        fixed |= settled
+        if settled.any():
             value, gradient = objective.value_and_gradient(theta, series)
         spread = np.sqrt(np.abs(np.diagonal(inverse, axis1=1, axis2=2)))
         curvature = information(objective, theta, gradient, series, spread, fixed)

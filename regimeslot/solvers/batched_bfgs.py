@@ -22,7 +22,7 @@ _ARMIJO = 1e-4
 _LONGEST_STEP = 3.0  # largest change of one parameter in one iteration
 _SHORTEST = 1e-12
 _HOPE = 10.0  # a start may still gain this many times what its quadratic model promises
-_BEHIND = 1.0  # and is retired when that leaves it so far below the best of its group
+_BEHIND = 0.2  # and is retired when that leaves it so far below the best of its group
 _CLOSE = 0.2  # expected gain below which a start's end is known well enough to compare
 _SAME = 1e-3  # two ends of one group nearer than this (and a share of the gain) are one optimum
 
