@@ -33,7 +33,7 @@ _HOMES = {
     "load_prices": "prices",
     "make_dataset": "features",
     "make_forecaster": "models.catalogue",
-    "report": "report",
+    "report": "reporting",
     "save": "persistence",
     "walk_forward": "evaluation.walk_forward",
 }

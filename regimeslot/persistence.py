@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,13 +73,12 @@ def save(model: Forecaster, path: str | os.PathLike[str]) -> Path:
     header = {"format": _FORMAT, "model": body, "digest": _digest(body, tensors)}
     payload = to_bytes(tensors, metadata={_KEY: json.dumps(header)})
     target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=f".{target.name}.", delete=False
-        ) as file:
-            file.write(payload)
-        os.replace(file.name, target)
+        partial.write_bytes(payload)
+        os.replace(partial, target)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise InvalidInputError(f"cannot write {target}: {error.strerror or error}") from error
     return target
 

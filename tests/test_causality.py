@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+
 from regimeslot.causality import assert_causal
 from regimeslot.errors import CausalityError, InvalidInputError
 

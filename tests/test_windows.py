@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from regimeslot.errors import InvalidInputError, TooFewRowsError
 from regimeslot.windows import Fold, fold_masks, rolling_windows, walk_forward_folds
 

@@ -202,7 +202,7 @@ def _with_notes(run: Run, notes: tuple[str, ...]) -> Run:
 def _write(run: Run, record: dict[str, Any], market: Prices | None, out: Path | None) -> Path:
     from regimeslot.evaluation import folder
     from regimeslot.persistence import save
-    from regimeslot.report import report
+    from regimeslot.reporting import report
 
     def fill(draft: Path) -> None:
         folder.write_tables(draft, run, record, market)
@@ -221,7 +221,7 @@ def _show(run: Run, record: dict[str, Any], *, as_json: bool) -> None:
 
         click.echo(record_text(record), nl=False)
         return
-    from regimeslot.report import terminal_scores, terminal_summary
+    from regimeslot.reporting import terminal_scores, terminal_summary
 
     show(terminal_summary(run), "", terminal_scores(run))
 

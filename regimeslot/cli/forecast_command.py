@@ -113,7 +113,7 @@ def _words(saved: SavedRun, result: Resumed) -> str:
     import pandas as pd
 
     from regimeslot.prices import infer_frequency
-    from regimeslot.report.words import PERIODS, Unit, date, probability
+    from regimeslot.reporting.words import PERIODS, Unit, date, probability
 
     # What is not a finite number has no place in JSON and came as None.
     told: dict[str, Any] = {

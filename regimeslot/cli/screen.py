@@ -54,7 +54,7 @@ def one_thread() -> Iterator[None]:
     Measured on two cores: a whole ``fit`` takes 22 s with one thread, 92 s with two.
     """
     import scipy.linalg  # noqa: F401 - libraries loaded later would not be limited
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         yield

@@ -1,0 +1,1 @@
+"""Evaluation: walk-forward, scores, comparison, recovery of known truths, and whole runs."""

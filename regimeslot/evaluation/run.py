@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 import regimeslot
-from regimeslot.errors import InvalidInputError, TooFewRowsError
+from regimeslot.errors import InvalidInputError, RegimeslotError, TooFewRowsError
 from regimeslot.evaluation.regimes import RegimeView
 from regimeslot.evaluation.walk_forward import Study, walk_forward
 from regimeslot.features import Dataset, make_dataset
@@ -265,8 +265,7 @@ def fit_run(
         random_state=settings.seed,
         progress=progress,
     )
-    models = _final_fits(study)
-    forecasts = {name: next_forecast(model, dataset) for name, model in models.items()}
+    models, forecasts = _final_fits(study)
     return Run(
         prices,
         dataset,
@@ -300,22 +299,30 @@ def _resolved(settings: RunSettings, prices: Prices, dataset: Dataset) -> RunSet
     )
 
 
-def _final_fits(study: Study) -> dict[str, Forecaster]:
-    """Each model of the study on every row, from its last solution; pools share their members."""
-    dataset, fitted = study.dataset, {}
-    for name, model in study.models.items():
-        if not isinstance(model, Pool):
-            fitted[name] = model.fit(dataset.X, dataset.y)
-    for name, model in study.models.items():
-        if isinstance(model, Pool):
-            members = {member: fitted[member] for member in model.members if member in fitted}
-            whole = len(members) == len(model.members)
-            fitted[name] = (
-                model.clone().set_state({"members_": members})
-                if whole
-                else model.fit(dataset.X, dataset.y)
-            )
-    return {name: fitted[name] for name in study.models}
+def _final_fits(study: Study) -> tuple[dict[str, Forecaster], dict[str, MixtureForecast]]:
+    """Each model of the study on every row, from its last solution, and its next forecast.
+
+    Pools share their members' fits. A model that fails here goes to the study's failures.
+    """
+    dataset = study.dataset
+    fitted: dict[str, Forecaster] = {}
+    forecasts: dict[str, MixtureForecast] = {}
+    for name, model in sorted(study.models.items(), key=lambda item: isinstance(item[1], Pool)):
+        try:
+            if isinstance(model, Pool) and all(member in fitted for member in model.members):
+                members = {member: fitted[member] for member in model.members}
+                model.set_state({"members_": members})
+            else:
+                model.fit(dataset.X, dataset.y)
+            forecasts[name] = next_forecast(model, dataset)
+        except RegimeslotError as error:
+            study.failures[name] = f"its final fit on all rows: {error}"
+            continue
+        fitted[name] = model
+    if not fitted:
+        raise RegimeslotError(f"every final fit failed; the first: {study.failures}")
+    order = [name for name in study.models if name in fitted]
+    return {n: fitted[n] for n in order}, {n: forecasts[n] for n in order}
 
 
 def next_forecast(model: Forecaster, dataset: Dataset) -> MixtureForecast:

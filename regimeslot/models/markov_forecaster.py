@@ -171,7 +171,7 @@ class MarkovForecaster(Forecaster):
         chains = Chains.of(n_rows, self.horizon)
         filled = known.copy()
         while True:
-            location = self._locations(filled)
+            location = self._locations(np.nan_to_num(filled))
             log_density = self._log_density(known, location)[:, chains.order]
             weights, state = chains.filter(log_density, self.transition_, self.state_)
             gaps = np.flatnonzero(~np.isfinite(filled))

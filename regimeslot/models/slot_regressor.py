@@ -67,7 +67,7 @@ class SlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         partial pooling of the slots toward a shared base, in the units of ``ridge``: the penalty on
         each coefficient's deviation from the mean of the slots. None leaves the slots independent,
         ``numpy.inf`` is one pooled regression, ``"auto"`` estimates a strength for every
-        coefficient
+        coefficient, and pools completely where slots do not earn their parameters
     rank
         the slots' deviations from their base span at most this many directions; None is free
     max_slots

@@ -38,9 +38,10 @@ class SlotWeightForecaster(LocationForecaster):
     Parameters
     ----------
     n_slots : int
-    ridge : float
-        Penalty on the slots' coefficients, on the summed squared error of standardised rows. The
-        heavy default was chosen on index returns up to 2010, where lighter ones lose to the mean.
+    ridge, pooling : float
+        Penalties on the slots' coefficients, and on each slot's distance to their shared base
+        (intercepts included), on the summed squared error of standardised rows. The heavy defaults
+        were chosen on returns up to 2010, where lighter ones lose to the mean by 1 % to 8 % of R2.
     likelihood : {"t", "gaussian"}
         Distribution of the residuals.
     horizon : int
@@ -53,7 +54,7 @@ class SlotWeightForecaster(LocationForecaster):
     >>> import numpy as np
     >>> X = np.random.default_rng(0).standard_normal((400, 2))
     >>> y = np.abs(X[:, 0]) + 0.1 * np.random.default_rng(1).standard_normal(400)
-    >>> model = SlotWeightForecaster(ridge=0.1, random_state=0).fit(X[:300], y[:300])
+    >>> model = SlotWeightForecaster(ridge=0.1, pooling=0.1, random_state=0).fit(X[:300], y[:300])
     >>> bool(np.mean((model.predict(X[300:]).mean() - y[300:]) ** 2) < 0.05)
     True
     """
@@ -64,7 +65,8 @@ class SlotWeightForecaster(LocationForecaster):
         self,
         *,
         n_slots: int = 2,
-        ridge: float = 100_000.0,
+        ridge: float = 10_000.0,
+        pooling: float = 10_000.0,
         likelihood: str = "t",
         horizon: int = 1,
         warm_start: bool = False,
@@ -72,6 +74,7 @@ class SlotWeightForecaster(LocationForecaster):
     ) -> None:
         self.n_slots = n_slots
         self.ridge = ridge
+        self.pooling = pooling
         self.likelihood = likelihood
         self.horizon = horizon
         self.warm_start = warm_start
@@ -87,6 +90,7 @@ class SlotWeightForecaster(LocationForecaster):
         return SlotRegressor(
             self.n_slots,
             ridge=self.ridge,
+            pooling=self.pooling,
             warm_start=self.warm_start,
             random_state=self.random_state,
         )

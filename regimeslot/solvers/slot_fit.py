@@ -183,7 +183,8 @@ def fit_slots(
     more than the gate's parameters are worth (Schwarz 1978): with smooth transitions, or without
     noise. With noisy regimes the mixture's gate predicts new rows better, because it is not bent to
     a few rows beside the boundary. A gate tied to the experts has no parameters of its own and is
-    taken by the same rule where it fits nearly as well.
+    taken by the same rule where it fits nearly as well; and so is, where the pooling strength is
+    estimated, the one regression that strength may grow to.
     """
     pooled = pooled_state(design, n_slots, penalty.ridge)
     if n_slots == 1 or np.all(pooled.variance <= _EXACT):
@@ -202,6 +203,9 @@ def fit_slots(
     best, *ties = (with_cooperative_likelihood(design, c) for c in (best, *ties))
     worth = 0.5 * (n_slots - 1) * design.Z.shape[1] * np.log(design.total)
     scored = [(best, 0.0), (state, worth), *((tied, 2 * worth) for tied in ties)]
+    if settings.pooling_rounds:
+        one = replace(with_cooperative_likelihood(design, pooled), iterations=state.iterations)
+        scored.append((one, (2 + design.Y.shape[1]) * worth))
     return max(scored, key=lambda pair: pair[0].log_likelihood + pair[1])[0]
 
 

@@ -133,8 +133,8 @@ def test_checks_know_their_direction():
 @pytest.fixture
 def short_study(monkeypatch):
     """The whole study on rows so few that it takes seconds; its figures mean nothing."""
-    monkeypatch.setattr(validation_experiments, "_TRAIN", 400)
-    monkeypatch.setattr(validation_experiments, "_HALF", 300)
+    monkeypatch.setattr(validation_experiments, "_TRAIN", 200)
+    monkeypatch.setattr(validation_experiments, "_HALF", 150)
     monkeypatch.setattr(validation_experiments, "_QUICK_EPOCHS", 1)
     monkeypatch.setattr(validation_experiments, "_ADAM_STEPS", 5)
     monkeypatch.setattr(validation_experiments, "_STARTS", 1)

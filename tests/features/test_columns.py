@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from regimeslot.features import OFFSET, RETURN, make_dataset
 from regimeslot.features.columns import Volatility, ewma, own_columns
 

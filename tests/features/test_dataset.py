@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from regimeslot.causality import assert_causal
 from regimeslot.errors import InvalidInputError, PriceError, TooFewRowsError
 from regimeslot.features import OFFSET, RETURN, Dataset, make_dataset, next_row

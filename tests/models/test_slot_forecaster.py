@@ -187,6 +187,33 @@ def test_chains_hand_their_state_on_in_any_cut(n_rows, horizon):
 def test_arrays_and_frames_mean_the_same():
     y, _ = switching(400)
     X = np.random.default_rng(0).standard_normal((400, 2))
-    a = SlotForecaster().fit(X, y).predict(X[:5]).std()
-    b = SlotForecaster().fit(pd.DataFrame(X, columns=["x0", "x1"]), y).predict(X[:5]).std()
+    a = SlotForecaster(random_state=0).fit(X, y).predict(X[:5]).std()
+    b = (
+        SlotForecaster(random_state=0)
+        .fit(pd.DataFrame(X, columns=["x0", "x1"]), y)
+        .predict(X[:5])
+        .std()
+    )
     np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_lags_that_are_not_known_yet_are_their_own_forecasts():
+    """Autoregressive Markov forecasts several rows ahead: an AR(1) decays to its mean."""
+    from regimeslot.models.markov_forecaster import MarkovForecaster
+
+    rng = np.random.default_rng(0)
+    y = np.zeros(600)
+    for row in range(1, 600):
+        y[row] = 0.8 * y[row - 1] + (0.5 if row % 200 < 100 else 1.5) * rng.standard_normal()
+    X = np.zeros((600, 1))
+    model = MarkovForecaster(order=1, random_state=0).fit(X[:500], y[:500])
+    blind = model.predict(X[:6])
+    slope = model.params_["ar.L1"]
+    const = blind.weights @ model._each("const")
+    mean = y[499]
+    for step in range(6):
+        mean = const[step] + slope * mean
+        assert blind.mean()[step] == pytest.approx(mean, rel=1e-9)
+    gap = y[500:506].copy()
+    gap[2:4] = np.nan
+    assert np.isfinite(model.predict(X[:6], gap).mean()).all()

@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from regimeslot.errors import InvalidInputError, RegimeWarning
 from regimeslot.models.slot_regressor import SlotRegressor
-from regimeslot.synthetic import make_argmax_regimes, make_two_regimes
+from regimeslot.synthetic import make_argmax_regimes, make_no_regime, make_two_regimes
 
 
 def obey(estimator, check):
@@ -22,7 +22,7 @@ def obey(estimator, check):
         check(estimator)
 
 
-@parametrize_with_checks([SlotRegressor()])
+@parametrize_with_checks([SlotRegressor(n_starts=4)])
 def test_scikit_learn_contract(estimator, check):
     obey(estimator, check)
 
@@ -30,6 +30,7 @@ def test_scikit_learn_contract(estimator, check):
 @pytest.mark.slow
 @parametrize_with_checks(
     [
+        SlotRegressor(),
         SlotRegressor(solver="likelihood", pooling="auto"),
         SlotRegressor("auto", n_starts=8),
         SlotRegressor(3, rank=1),
@@ -116,14 +117,23 @@ def test_estimated_pooling_agrees_where_the_laws_agree(small):
 
 def test_pooling_beats_independent_slots_on_few_rows():
     errors = {None: [], "auto": []}
-    for seed in range(5):
+    for seed in range(4):
         sample = make_two_regimes(3_200, noise=0.1, n_irrelevant=8, random_state=400 + seed)
         truth = sample.label_oracle().mean()[200:]
         for pooling, found in errors.items():
-            model = SlotRegressor(2, pooling=pooling, n_starts=8, random_state=0)
+            model = SlotRegressor(2, pooling=pooling, n_starts=4, random_state=0)
             model.fit(sample.X[:200], sample.y[:200])
             found.append(np.mean((model.predict(sample.X[200:]) - truth) ** 2))
     assert np.mean(errors["auto"]) < 0.9 * np.mean(errors[None])
+
+
+def test_estimated_pooling_is_complete_where_there_is_one_law():
+    sample = make_no_regime(800, random_state=6)
+    model = SlotRegressor(2, pooling="auto", n_starts=4, random_state=0).fit(sample.X, sample.y)
+    linear = SlotRegressor(1).fit(sample.X, sample.y)
+    np.testing.assert_allclose(
+        model.predict(sample.X), linear.predict(sample.X), rtol=0, atol=1e-10
+    )
 
 
 def test_low_rank_deviations(small):

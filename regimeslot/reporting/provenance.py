@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 import regimeslot
-from regimeslot.report.tables import Table, cell
-from regimeslot.report.view import View
-from regimeslot.report.words import count, date
+from regimeslot.reporting.tables import Table, cell
+from regimeslot.reporting.view import View
+from regimeslot.reporting.words import count, date
 
 __all__ = ["banners", "data_line", "settings_section"]
 

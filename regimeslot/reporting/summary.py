@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from regimeslot.report.calibration import pit_section
-from regimeslot.report.evidence import attribution, regime_value, scores_table, trust
-from regimeslot.report.provenance import banners, data_line, settings_section
-from regimeslot.report.regimes import regime_answer, slots_section, transition_section
-from regimeslot.report.timelines import (
+from regimeslot.reporting.calibration import pit_section
+from regimeslot.reporting.evidence import attribution, regime_value, scores_table, trust
+from regimeslot.reporting.provenance import banners, data_line, settings_section
+from regimeslot.reporting.regimes import regime_answer, slots_section, transition_section
+from regimeslot.reporting.timelines import (
     exceedance_chart,
     gain_chart,
     price_chart,
     time_axis,
     volatility_chart,
 )
-from regimeslot.report.tomorrow import tomorrow
-from regimeslot.report.view import view_of
+from regimeslot.reporting.tomorrow import tomorrow
+from regimeslot.reporting.view import view_of
 
 __all__ = ["Summary", "summarize"]
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regimeslot.report.evidence import difference
-from regimeslot.report.shapes import stack_shape
-from regimeslot.report.tables import Table, cell
-from regimeslot.report.view import View
-from regimeslot.report.words import count, date, probability, share
+from regimeslot.reporting.evidence import difference
+from regimeslot.reporting.shapes import stack_shape
+from regimeslot.reporting.tables import Table, cell
+from regimeslot.reporting.view import View
+from regimeslot.reporting.words import count, date, probability, share
 
 __all__ = ["lasted", "regime_answer", "slots_section", "transition_section"]
 

@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import binom, chi2
 
 from regimeslot.evaluation.comparison import diebold_mariano
-from regimeslot.report.calibration import adapted_hits, coverage, kupiec, pit, pit_section
-from regimeslot.report.evidence import (
+from regimeslot.reporting.calibration import adapted_hits, coverage, kupiec, pit, pit_section
+from regimeslot.reporting.evidence import (
     attribution,
     cumulative_band,
     difference,
@@ -13,7 +13,7 @@ from regimeslot.report.evidence import (
     scores_table,
     trust,
 )
-from regimeslot.report.view import view_of
+from regimeslot.reporting.view import view_of
 
 N = 400
 

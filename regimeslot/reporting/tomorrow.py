@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from regimeslot.report.shapes import density_shape
-from regimeslot.report.tables import Table, cell
-from regimeslot.report.view import View
-from regimeslot.report.words import date, share
+from regimeslot.reporting.shapes import density_shape
+from regimeslot.reporting.tables import Table, cell
+from regimeslot.reporting.view import View
+from regimeslot.reporting.words import date, share
 
 __all__ = ["density_grid", "tomorrow"]
 

@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from regimeslot.report.palette import regime_classes
-from regimeslot.report.summary import Summary, summarize
+from regimeslot.reporting.palette import regime_classes
+from regimeslot.reporting.summary import Summary, summarize
 
 __all__ = ["render", "report"]
 
@@ -96,14 +96,14 @@ def render(summary: Summary) -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return (files("regimeslot.report") / name).read_text(encoding="utf-8")
+    return (files("regimeslot.reporting") / name).read_text(encoding="utf-8")
 
 
 def _environment() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("regimeslot.report"),
+        loader=PackageLoader("regimeslot.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

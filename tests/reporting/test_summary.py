@@ -9,11 +9,11 @@ import pytest
 
 from regimeslot.errors import InvalidInputError
 from regimeslot.forecast import MixtureForecast
-from regimeslot.report import summarize
-from regimeslot.report.provenance import banners
-from regimeslot.report.regimes import lasted
-from regimeslot.report.thin import decode
-from regimeslot.report.view import view_of
+from regimeslot.reporting import summarize
+from regimeslot.reporting.provenance import banners
+from regimeslot.reporting.regimes import lasted
+from regimeslot.reporting.thin import decode
+from regimeslot.reporting.view import view_of
 
 
 @pytest.fixture(scope="module")

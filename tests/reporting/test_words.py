@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regimeslot.report.palette import COLOURS, regime_classes
-from regimeslot.report.shapes import histogram_shape, nice_ticks, stack_shape
-from regimeslot.report.thin import decode, encode, encode_index, resolution
-from regimeslot.report.words import PERIODS, Unit, date, probability, share, signed, verdict
+from regimeslot.reporting.palette import COLOURS, regime_classes
+from regimeslot.reporting.shapes import histogram_shape, nice_ticks, stack_shape
+from regimeslot.reporting.thin import decode, encode, encode_index, resolution
+from regimeslot.reporting.words import PERIODS, Unit, date, probability, share, signed, verdict
 
 
 def test_dates_are_written_as_an_exchange_writes_them():
@@ -129,7 +129,7 @@ def test_bars_outside_the_band_are_marked():
 
 def test_importing_the_package_loads_no_plotting_and_no_templates():
     code = (
-        "import sys, regimeslot.report as r; r.report; "
+        "import sys, regimeslot.reporting as r; r.report; "
         "print([m for m in ('matplotlib', 'jinja2', 'rich', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from regimeslot.errors import InvalidInputError
-from regimeslot.report import (
+from regimeslot.reporting import (
     plot_exceedances,
     plot_forecast,
     plot_gain,

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from regimeslot.report.tables import Cell, Table, cell
-from regimeslot.report.view import View
-from regimeslot.report.words import SIGNIFICANT, count, share, signed, verdict
+from regimeslot.reporting.tables import Cell, Table, cell
+from regimeslot.reporting.view import View
+from regimeslot.reporting.words import SIGNIFICANT, count, share, signed, verdict
 
 __all__ = [
     "Difference",

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 from rich.console import Console
 
-from regimeslot.report import terminal_scores, terminal_summary
+from regimeslot.reporting import terminal_scores, terminal_summary
 
 
 def shown(renderable):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from regimeslot.report.evidence import scores_table, trust
-from regimeslot.report.provenance import banners, data_line
-from regimeslot.report.regimes import regime_answer
-from regimeslot.report.tomorrow import tomorrow
-from regimeslot.report.view import View, view_of
+from regimeslot.reporting.evidence import scores_table, trust
+from regimeslot.reporting.provenance import banners, data_line
+from regimeslot.reporting.regimes import regime_answer
+from regimeslot.reporting.tomorrow import tomorrow
+from regimeslot.reporting.view import View, view_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

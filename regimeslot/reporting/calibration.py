@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrik, chdtrc, xlogy
 
-from regimeslot.report.shapes import histogram_shape
-from regimeslot.report.tables import Table, cell
-from regimeslot.report.view import View
-from regimeslot.report.words import count
+from regimeslot.reporting.shapes import histogram_shape
+from regimeslot.reporting.tables import Table, cell
+from regimeslot.reporting.view import View
+from regimeslot.reporting.words import count
 
 __all__ = ["Coverage", "adapted_hits", "coverage", "kupiec", "pit", "pit_section", "var_section"]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from regimeslot.errors import InvalidInputError
-from regimeslot.report import report
-from regimeslot.report.page import _typeset
+from regimeslot.reporting import report
+from regimeslot.reporting.page import _typeset
 
 VOID = {"meta", "link", "br", "img"}
 

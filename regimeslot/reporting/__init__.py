@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from regimeslot.report.figures import (
+    from regimeslot.reporting.figures import (
         plot_exceedances,
         plot_forecast,
         plot_gain,
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
         plot_regimes,
         plot_volatility,
     )
-    from regimeslot.report.page import report
-    from regimeslot.report.summary import Summary, summarize
-    from regimeslot.report.terminal import terminal_scores, terminal_summary
+    from regimeslot.reporting.page import report
+    from regimeslot.reporting.summary import Summary, summarize
+    from regimeslot.reporting.terminal import terminal_scores, terminal_summary
 
 _HOMES = {
     "Summary": "summary",

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from regimeslot.report import report
+from regimeslot.reporting import report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from regimeslot.errors import InvalidInputError
 from regimeslot.evaluation.comparison import DieboldMariano, diebold_mariano
-from regimeslot.report.words import PERIODS, Period, Unit
+from regimeslot.reporting.words import PERIODS, Period, Unit
 
 if TYPE_CHECKING:
     from regimeslot.evaluation.run import Run

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from regimeslot.report.calibration import LEVELS, coverage, var_section
-from regimeslot.report.evidence import cumulative_band, difference
-from regimeslot.report.tables import Cell, Table, cell
-from regimeslot.report.thin import encode, encode_index, resolution
-from regimeslot.report.view import View
-from regimeslot.report.words import count, date, share, signed
+from regimeslot.reporting.calibration import LEVELS, coverage, var_section
+from regimeslot.reporting.evidence import cumulative_band, difference
+from regimeslot.reporting.tables import Cell, Table, cell
+from regimeslot.reporting.thin import encode, encode_index, resolution
+from regimeslot.reporting.view import View
+from regimeslot.reporting.words import count, date, share, signed
 
 __all__ = ["exceedance_chart", "gain_chart", "price_chart", "time_axis", "volatility_chart"]
 

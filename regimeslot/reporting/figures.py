@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regimeslot.errors import InvalidInputError
-from regimeslot.report.calibration import BINS, LEVELS, coverage, pit, pit_section, var_section
-from regimeslot.report.evidence import cumulative_band
-from regimeslot.report.palette import regime_colours
-from regimeslot.report.timelines import gain_chart, price_chart, volatility_chart
-from regimeslot.report.tomorrow import density_grid, tomorrow
-from regimeslot.report.view import view_of
+from regimeslot.reporting.calibration import BINS, LEVELS, coverage, pit, pit_section, var_section
+from regimeslot.reporting.evidence import cumulative_band
+from regimeslot.reporting.palette import regime_colours
+from regimeslot.reporting.timelines import gain_chart, price_chart, volatility_chart
+from regimeslot.reporting.tomorrow import density_grid, tomorrow
+from regimeslot.reporting.view import view_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
