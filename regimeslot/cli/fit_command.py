@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from regimeslot.prices import Prices
     from regimeslot.prices.frame import Kind
 
-__all__ = ["SOURCES", "describe", "fit", "load"]
+__all__ = ["RUNS", "SOURCES", "describe", "fit", "load"]
 
 SOURCES = ("auto", "yahoo", "cache", "file", "bundled")
 TRANSFORMS = ("log-return", "diff", "level")
-_RUNS = "runs"
+RUNS = "runs"
 _NOT_REPEATED = ("out", "json", "quiet")  # options that change no number
 
 
@@ -138,7 +138,7 @@ def _compute(
     )
     for name in settings.models:
         make_forecaster(name)
-    require_place(out or Path(_RUNS), new=out is not None)
+    require_place(out or Path(RUNS), new=out is not None)
     kind: Kind = "price" if settings.transform == "log-return" else "series"
     prices = load(screen, options["ticker"], options, kind=kind)
     market = None
@@ -211,7 +211,7 @@ def _write(run: Run, record: dict[str, Any], market: Prices | None, out: Path | 
             save(model, draft / folder.MODELS / f"{name}.safetensors")
         report(run, draft / folder.REPORT)
 
-    target = out or Path(_RUNS) / folder.folder_name(run)
+    target = out or Path(RUNS) / folder.folder_name(run)
     return folder.write_folder(target, fill, numbered=out is None)
 
 

@@ -9,10 +9,11 @@ from regimeslot.cli.data_command import data
 from regimeslot.cli.fit_command import fit
 from regimeslot.cli.forecast_command import forecast
 from regimeslot.cli.group import Commands
+from regimeslot.cli.validate_command import validate
 
 __all__ = ["program"]
 
-_COMMANDS = (fit, forecast, data)
+_COMMANDS = (fit, forecast, validate, data)
 
 
 @click.group(
@@ -27,6 +28,7 @@ def program() -> None:
     \b
     regimeslot fit --ticker SPY      test the models, forecast the next session
     regimeslot forecast runs/SPY-... the same models on today's prices, no refit
+    regimeslot validate              the proof on series whose truth is known
 
     Exit status: 0 done, 1 failed, 2 wrong usage, 3 no usable data, 130 stopped by
     Ctrl-C.

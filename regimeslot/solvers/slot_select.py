@@ -12,6 +12,8 @@ from regimeslot.solvers.slot_em import SlotState
 
 __all__ = ["choose_n_slots"]
 
+_ROUNDING = 1e-9  # nats a row: slots pooled into one differ by less, in either direction
+
 
 def choose_n_slots(
     design: Design,
@@ -68,7 +70,7 @@ def choose_n_slots(
         gain = rows - reference
         mean = float(share @ gain)
         error = float(np.sqrt(share**2 @ (gain - mean) ** 2))
-        if mean > significance * error:
+        if mean > significance * error + _ROUNDING:
             chosen, reference = number, rows
         elif number >= chosen + 2:
             break
