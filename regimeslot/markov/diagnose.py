@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regimeslot.markov.chain import stationary_distribution
-from regimeslot.markov.inference import at_boundary
+from regimeslot.markov.finish import at_boundary
 from regimeslot.markov.layout import VARIANCE_FLOOR
 
 if TYPE_CHECKING:

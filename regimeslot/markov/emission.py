@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, psi
 
-from regimeslot.markov.layout import DOF_FLOOR, VARIANCE_FLOOR, Layout, Parts
+from regimeslot.markov.layout import DOF_CEILING, DOF_FLOOR, VARIANCE_FLOOR, Layout, Parts
 
 __all__ = ["Emission", "MeanAdjustedEmission", "Observations", "RegressionEmission", "Scored"]
 
@@ -92,7 +92,7 @@ def _dof_score(dof: Array, count: Array, log_excess: Array, weighted_square: Arr
     """Score by raw dof from sums over rows: counts, log excess, and u e^2 / v."""
     constant = psi(0.5 * (dof + 1)) - psi(0.5 * dof)
     by_dof = 0.5 * (constant * count - log_excess + (weighted_square - count) / dof)
-    return by_dof * (dof - DOF_FLOOR)
+    return by_dof * (dof - DOF_FLOOR) * (DOF_CEILING - dof) / (DOF_CEILING - DOF_FLOOR)
 
 
 class RegressionEmission:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from regimeslot.markov.chain import stationary_distribution
 from regimeslot.markov.emission import Observations, RegressionEmission
-from regimeslot.markov.finish import curved_inverse, polish
+from regimeslot.markov.finish import LEFT_TO_GAIN, inside, polish
 from regimeslot.markov.layout import VARIANCE_FLOOR, Layout, Parts
 from regimeslot.markov.objective import Objective, Priors
 from regimeslot.markov.starts import candidate_starts
@@ -34,7 +34,7 @@ _POLISH_WORK = 40_000  # rows x states of the starts that are taken to their opt
 _LAGGED_WORK = 160_000  # the same with the composite states of the mean-adjusted form
 _CANDIDATE_ROWS = 2_000  # a series shorter than this draws several candidates per start
 _COARSE = 1e-5  # expected gain at which BFGS hands over to the exact Hessian
-_WARM = 1e-6  # expected gain at which a warm refit stops
+_WARM_ROWS = 40_000  # rows of one call when a warm refit takes its Hessian, to stay in cache
 _WORTH = 0.5  # starts that end this near the best are all taken to the exact optimum
 
 
@@ -50,6 +50,9 @@ class Estimate:
     gain : float
         What the quadratic model of the optimiser still promised.
     converged : bool
+        What is left to gain is below 1e-3.
+    flat : bool
+        The likelihood is so flat that the last steps gained next to nothing.
     start_values : (n_starts,)
         Where each start that was taken to its optimum ended.
     start_retired : (n_starts,) bool
@@ -62,6 +65,7 @@ class Estimate:
     objective: float
     gain: float
     converged: bool
+    flat: bool
     start_values: Array
     start_retired: NDArray[np.bool_]
     information: Array
@@ -152,6 +156,11 @@ def refine(
     )
 
 
+def _begin(objective: Objective, theta: Array, series: NDArray[np.intp]) -> Optima:
+    """A warm start as it is: the exact Hessian takes it to its optimum in a few steps."""
+    return refine(objective, theta, series, max_iterations=0)
+
+
 def _stretches(data: Observations, n_rows: int) -> tuple[Observations, int] | None:
     """Stretches spread evenly over a long series, laid end to end, and how many."""
     if n_rows < 2 * _SCREEN_ROWS:
@@ -193,7 +202,6 @@ def estimate(
     seed: int | None,
     candidates_per_start: int | None = None,
     start: Array | None = None,
-    start_information: Array | None = None,
 ) -> list[Estimate]:
     """Fit every series of ``data``.
 
@@ -212,8 +220,6 @@ def estimate(
         Candidates that are screened for each start; default more of them the shorter the series.
     start : (D, n) array, optional
         Start here, and from nowhere else.
-    start_information : (D, n, n) array, optional
-        Information at ``start``.
 
     Returns
     -------
@@ -222,10 +228,9 @@ def estimate(
     n_series, n_rows = data.y.shape[0], data.y.shape[1] - layout.n_ar
     every = np.arange(n_series)
     if start is not None:
-        objective = Objective(layout, data, n_series, priors=priors, initial=initial)
-        inverse = None if start_information is None else curved_inverse(start_information)
-        optima = refine(objective, start, every, inverse_hessian=inverse, tolerance=_WARM)
-        return _collect(objective, optima, every, n_series, exact=start_information is None)
+        batch = max(n_series, min(layout.n_params, _WARM_ROWS // n_rows))
+        objective = Objective(layout, data, batch, priors=priors, initial=initial)
+        return _collect(objective, _begin(objective, inside(layout, start), every), every, n_series)
     rng = np.random.default_rng(seed)
     if layout.n_tvtp:
         return _estimate_varying(layout, data, n_starts, priors, initial, rng)
@@ -364,8 +369,6 @@ def _collect(
     optima: Optima,
     series: NDArray[np.intp],
     n_series: int,
-    *,
-    exact: bool = True,
 ) -> list[Estimate]:
     """Take the best starts of every series to the exact optimum, and choose."""
     value = np.where(np.isfinite(optima.value), optima.value, -np.inf)
@@ -374,10 +377,14 @@ def _collect(
     near = (value > best[series] - _WORTH) & ~optima.retired
     near |= value == best[series]
     rows = np.flatnonzero(near)
-    if exact:
-        found, curvature = polish(objective, optima, rows, series)
-    else:
-        found, curvature = optima, np.linalg.inv(optima.inverse_hessian).astype(np.float64)
+    found = polish(
+        objective,
+        optima.theta[rows],
+        optima.value[rows],
+        optima.gradient[rows],
+        optima.inverse_hessian[rows],
+        series[rows],
+    )
     final = np.where(np.isfinite(found.value), found.value, -np.inf)
     value[rows] = final
     results = []
@@ -390,10 +397,11 @@ def _collect(
                 found.theta[chosen],
                 float(final[chosen]),
                 float(found.gain[chosen]),
-                bool(found.gain[chosen] < _COARSE),
+                bool(found.gain[chosen] < LEFT_TO_GAIN),
+                bool(found.flat[chosen]),
                 value[starts],
                 optima.retired[starts],
-                curvature[chosen],
+                found.information[chosen],
             )
         )
     return results

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from regimeslot.markov.layout import ZERO_LOGIT
+from regimeslot.markov.layout import (
+    DOF_CEILING,
+    DOF_FLOOR,
+    FAR,
+    VARIANCE_FLOOR,
+    ZERO_LOGIT,
+    Layout,
+    dof_from_raw,
+    raw_from_dof,
+)
 from regimeslot.markov.objective import Objective
 from regimeslot.solvers.batched_bfgs import Optima, maximise
 
-__all__ = ["curved_inverse", "information", "polish"]
+__all__ = ["LEFT_TO_GAIN", "Finished", "at_boundary", "curved_inverse", "information", "polish"]
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
+LEFT_TO_GAIN = 1e-3  # log-likelihood that a converged fit may still be short of
 _FINE = 1e-9  # expected gain at which the last BFGS stops
+_FLAT = 1e-4  # gain of several iterations together below which BFGS has nothing to do any more
 _CLOSE = 1e-4  # expected gain below which the Hessian before the last steps serves as the last one
 _SMALL_LOGIT = -5.0  # a transition rarer than this relative to staying may be at zero
+_MANY_DOF = 60.0  # more degrees of freedom than this may be the ceiling,
+_FEW_DOF = 2.15  # and fewer the floor
+_SMALL_VARIANCE = 5.0  # in units of its floor
 _LEAST_BEND = 1e-5
-_FLAT = 1e-3  # smallest curvature the optimiser works with
+_LEAST_CURVATURE = 1e-3  # the optimiser's smallest
 
 
 def information(
@@ -26,7 +43,7 @@ def information(
     gradient: Array,
     series: NDArray[np.intp],
     spread: Array,
-    fixed: NDArray[np.bool_],
+    fixed: Flags,
 ) -> Array:
     """Minus the Hessian, (S, n, n), by differences of the exact score.
 
@@ -51,11 +68,83 @@ def information(
     return 0.5 * (hessian + hessian.transpose(0, 2, 1))
 
 
-def curved_inverse(matrix: Array) -> Array:
-    """Inverse of symmetric (S, n, n) matrices made positive definite."""
+def curved_inverse(matrix: Array, fixed: Flags) -> Array:
+    """Inverse of symmetric (S, n, n) matrices made positive definite; zero where ``fixed``."""
     values, vectors = np.linalg.eigh(matrix)
-    values = np.maximum(np.abs(values), _FLAT)
-    return (vectors / values[:, None]) @ vectors.transpose(0, 2, 1)
+    values = np.maximum(np.abs(values), _LEAST_CURVATURE)
+    inverse = (vectors / values[:, None]) @ vectors.transpose(0, 2, 1)
+    inverse[fixed] = 0.0
+    inverse.transpose(0, 2, 1)[fixed] = 0.0
+    return inverse
+
+
+# -- boundaries ---------------------------------------------------------------------------------
+
+
+def _bounds(layout: Layout) -> dict[str, tuple[tuple[float, float], ...]]:
+    """By block of parameters: (where a bound begins to be near, where it is), signed by side."""
+    shift = float(raw_from_dof(np.float64(0.5 * (DOF_FLOOR + DOF_CEILING))))
+    bounds: dict[str, tuple[tuple[float, float], ...]] = {}
+    if not layout.n_tvtp:
+        bounds["logits"] = ((_SMALL_LOGIT, ZERO_LOGIT),)
+    if layout.switching_variance:
+        floor = float(np.log(VARIANCE_FLOOR))
+        bounds["variance"] = ((floor + np.log(_SMALL_VARIANCE - 1.0), floor - FAR),)
+    if layout.student:
+        bounds["dof"] = (
+            (float(raw_from_dof(np.float64(_FEW_DOF))), -FAR),
+            (float(raw_from_dof(np.float64(_MANY_DOF))), shift + FAR),
+        )
+    return bounds
+
+
+def _beyond(values: Array, near: float, bound: float) -> Flags:
+    """Whether values are on the bound's side of ``near``."""
+    return values < near if bound < near else values > near
+
+
+def at_boundary(layout: Layout, theta: Array) -> Flags:
+    """Which of the optimiser's parameters (..., n) are settled at a bound.
+
+    These are transitions at zero, degrees of freedom at their ceiling (a Gaussian regime) or their
+    floor, and variances at their floor.
+    """
+    fixed = np.zeros(theta.shape, bool)
+    for name, bounds in _bounds(layout).items():
+        block = layout.blocks[name]
+        for near, bound in bounds:
+            edge = near + 0.9 * (bound - near)
+            fixed[..., block] |= _beyond(theta[..., block], edge, bound)
+    return fixed
+
+
+def inside(layout: Layout, theta: Array) -> Array:
+    """``theta`` (S, n) with what is at a bound brought back to where the bound begins to be near.
+
+    A parameter at its bound has no slope: a refit that started there could never leave it.
+    """
+    theta = theta.copy()
+    for name, bounds in _bounds(layout).items():
+        block = layout.blocks[name]
+        for near, bound in bounds:
+            step = 0.1 * (bound - near)
+            limit = near + step
+            side = np.maximum if step < 0 else np.minimum
+            theta[:, block] = side(theta[:, block], limit)
+    return theta
+
+
+def _towards_gaussian(layout: Layout, theta: Array, entry: int, before: Array) -> None:
+    """Keep each regime's variance (not its squared scale) where its degrees of freedom moved."""
+    blocks = layout.blocks
+    old, new = dof_from_raw(before), dof_from_raw(theta[:, entry])
+    factor = np.log(old / (old - 2.0) * (new - 2.0) / new)[:, None]
+    at = blocks["variance"]
+    if layout.switching_variance and layout.switching_dof:
+        number = at.start + entry - blocks["dof"].start
+        theta[:, number : number + 1] += factor
+    else:
+        theta[:, at] += factor
 
 
 def _settle(
@@ -63,31 +152,33 @@ def _settle(
     theta: Array,
     value: Array,
     series: NDArray[np.intp],
-    tried: NDArray[np.bool_],
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Send transitions that are heading for zero there; which parameters that fixes.
+    tried: Flags,
+) -> tuple[Array, Flags]:
+    """Send parameters that are heading for a bound there; which parameters that fixes.
 
     ``tried`` (S, n) marks what an earlier call refused, and is brought up to date.
 
-    The log-likelihood approaches such a boundary ever more slowly in the logit, and an optimiser
-    would walk for ever. A transition is settled at zero where that is no worse.
+    The log-likelihood approaches such a bound ever more slowly, and an optimiser would walk for
+    ever. A parameter is settled at its bound where that is no worse.
     """
-    layout, fixed = objective.layout, np.zeros(theta.shape, bool)
-    if layout.n_tvtp:
-        return theta, fixed
-    theta = theta.copy()
-    logits = layout.blocks["logits"]
-    for entry in range(logits.start, logits.stop):
-        low = (theta[:, entry] < _SMALL_LOGIT) & ~tried[:, entry]
-        if not low.any():
-            continue
-        trial = theta.copy()
-        trial[:, entry] = ZERO_LOGIT
-        moved = objective.value(trial, series)
-        settled = low & (moved >= value - 1e-9)
-        tried[:, entry] |= low
-        theta[settled, entry] = ZERO_LOGIT
-        fixed[settled, entry] = True
+    layout = objective.layout
+    theta, value, fixed = theta.copy(), value.copy(), np.zeros(theta.shape, bool)
+    for name, bounds in _bounds(layout).items():
+        block = layout.blocks[name]
+        for entry in range(block.start, block.stop):
+            for near, bound in bounds:
+                low = _beyond(theta[:, entry], near, bound) & ~tried[:, entry]
+                if not low.any():
+                    continue
+                trial = theta.copy()
+                trial[:, entry] = bound
+                if name == "dof" and bound > 0:
+                    _towards_gaussian(layout, trial, entry, theta[:, entry])
+                moved = objective.value(trial, series)
+                settled = low & (moved >= value - 1e-9)
+                tried[:, entry] |= low
+                theta[settled], value[settled] = trial[settled], moved[settled]
+                fixed[settled, entry] = True
     return theta, fixed
 
 
@@ -96,7 +187,7 @@ def _step_rare_moves(
     theta: Array,
     gradient: Array,
     curvature: Array,
-    fixed: NDArray[np.bool_],
+    fixed: Flags,
 ) -> tuple[Array, Array]:
     """Newton step of rare transitions in their probability; theta and the curvature there.
 
@@ -118,18 +209,45 @@ def _step_rare_moves(
     return theta + np.log(growth), scaled
 
 
+# -- the last steps -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Where the last steps ended, for S starts.
+
+    Attributes
+    ----------
+    theta : (S, n)
+    value, gain : (S,)
+        The objective, and what may be left to gain.
+    flat : (S,) bool
+        Stopped because the last iterations gained next to nothing, not at a maximum.
+    information : (S, n, n)
+        At (or next to) ``theta``; rows and columns of parameters at a bound are zero.
+    """
+
+    theta: Array
+    value: Array
+    gain: Array
+    flat: Flags
+    information: Array
+
+
 def polish(
-    objective: Objective, optima: Optima, rows: NDArray[np.intp], series: NDArray[np.intp]
-) -> tuple[Optima, Array]:
-    """Finish chosen rows with the exact Hessian.
+    objective: Objective,
+    theta: Array,
+    value: Array,
+    gradient: Array,
+    inverse: Array,
+    series: NDArray[np.intp],
+) -> Finished:
+    """Finish starts with the exact Hessian.
 
     A BFGS approximation that starts from the complete data's information is too stiff along flat
-    directions and believes itself done too early. The exact Hessian is not fooled. Returns the
-    optima and the information at (or next to) them; rows and columns of parameters at a boundary
-    are zero.
+    directions and believes itself done too early. The exact Hessian is not fooled. ``inverse`` is
+    that approximation; only its diagonal is used, for the differences' steps.
     """
-    theta, gradient, value = optima.theta[rows], optima.gradient[rows], optima.value[rows]
-    inverse, series = optima.inverse_hessian[rows], series[rows]
     fixed, tried = np.zeros(theta.shape, bool), np.zeros(theta.shape, bool)
     for _ in range(4):
         theta, settled = _settle(objective, theta, value, series, tried)
@@ -139,18 +257,18 @@ def polish(
         spread = np.sqrt(np.abs(np.diagonal(inverse, axis1=1, axis2=2)))
         curvature = information(objective, theta, gradient, series, spread, fixed)
         theta, scaled = _step_rare_moves(objective, theta, gradient, curvature, fixed)
-        inverse = curved_inverse(scaled)
-        inverse[fixed] = 0.0
-        inverse.transpose(0, 2, 1)[fixed] = 0.0
+        inverse = curved_inverse(scaled, fixed)
         gain = 0.5 * np.einsum("si,sij,sj->s", gradient, inverse, gradient)
+        before = value
         found = maximise(
             lambda trial, which: objective.value_and_gradient(trial, series[which]),
             theta,
             inverse,
             tolerance=_FINE,
             max_iterations=100,
+            least_progress=_FLAT,
         )
         theta, gradient, value = found.theta, found.gradient, found.value
-        if gain.max() < _CLOSE:
+        if gain.max() < _CLOSE or (found.flat.all() and (value - before).max() < LEFT_TO_GAIN):
             break
-    return found, curvature
+    return Finished(theta, value, found.gain, found.flat, curvature)

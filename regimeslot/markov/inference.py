@@ -10,25 +10,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from regimeslot.markov.finish import information
-from regimeslot.markov.layout import ZERO_LOGIT, Layout
+from regimeslot.markov.finish import at_boundary, information
+from regimeslot.markov.layout import Layout
 from regimeslot.markov.natural import Scaling, parameter_names, to_natural, to_vector
 from regimeslot.markov.objective import Objective
 
-__all__ = ["at_boundary", "natural_covariance", "observed_information"]
+__all__ = ["natural_covariance", "observed_information"]
 
 Array = NDArray[np.float64]
 
 _ZERO = 1e-9  # a transition probability below it is on the boundary
-
-
-def at_boundary(layout: Layout, theta: Array) -> NDArray[np.bool_]:
-    """Which of the optimiser's parameters (n,) are transitions settled at zero."""
-    fixed = np.zeros(theta.size, bool)
-    if not layout.n_tvtp:
-        block = layout.blocks["logits"]
-        fixed[block] = theta[block] <= 0.9 * ZERO_LOGIT
-    return fixed
 
 
 def observed_information(objective: Objective, theta: Array) -> Array:

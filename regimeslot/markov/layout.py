@@ -12,8 +12,20 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
-__all__ = ["DOF_FLOOR", "VARIANCE_FLOOR", "ZERO_LOGIT", "Layout", "Parts", "transition_from_logits"]
+__all__ = [
+    "DOF_CEILING",
+    "DOF_FLOOR",
+    "FAR",
+    "VARIANCE_FLOOR",
+    "ZERO_LOGIT",
+    "Layout",
+    "Parts",
+    "dof_from_raw",
+    "raw_from_dof",
+    "transition_from_logits",
+]
 
 Array = NDArray[np.float64]
 
@@ -21,7 +33,9 @@ VARIANCE_FLOOR = 1e-6  # of a regime, as a fraction of the residual variance of 
 DOF_FLOOR = 2.1  # keeps every variance finite
 _LOGIT_LIMIT = 25.0  # exp(-25) = 1e-11: nothing is gained beyond, and the chain stays irreducible
 ZERO_LOGIT = -_LOGIT_LIMIT
-_DOF_LIMIT = 1000.0
+DOF_CEILING = 1000.0  # as good as Gaussian: a law with a name and a place, not a walk to infinity
+_DOF_SHIFT = float(np.log(DOF_CEILING - DOF_FLOOR))
+FAR = 14.0  # this far out in a raw parameter, the bound is met to one part in a million
 
 
 def transition_from_logits(logits: Array) -> Array:
@@ -34,6 +48,21 @@ def transition_from_logits(logits: Array) -> Array:
     weights = np.exp(bounded, out=bounded)
     weights /= weights.sum(axis=2, keepdims=True)
     return weights
+
+
+def dof_from_raw(raw: Array) -> Array:
+    """Degrees of freedom between their floor and their ceiling, by a logistic curve.
+
+    Below a hundred it is ``floor + exp(raw)``; there is no kink at the ceiling, so the score tells
+    an optimiser the truth everywhere.
+    """
+    return DOF_FLOOR + (DOF_CEILING - DOF_FLOOR) * expit(raw - _DOF_SHIFT)
+
+
+def raw_from_dof(dof: Array) -> Array:
+    """The inverse of :func:`dof_from_raw`; the bounds are :data:`FAR` out."""
+    share = (np.asarray(dof, dtype=float) - DOF_FLOOR) / (DOF_CEILING - DOF_FLOOR)
+    return _DOF_SHIFT + logit(np.clip(share, expit(-FAR - _DOF_SHIFT), expit(FAR)))
 
 
 @dataclass(frozen=True)
@@ -51,7 +80,7 @@ class Parts:
     raw_variance : (S, K)
         log(variance - floor).
     raw_dof : (S, K)
-        log(dof - floor); empty last axis for Gaussian models.
+        See :func:`dof_from_raw`; empty last axis for Gaussian models.
     raw_initial : (S, K)
         Logits of an estimated initial distribution; empty last axis otherwise.
     """
@@ -71,7 +100,7 @@ class Parts:
     @property
     def dof(self) -> Array:
         """Degrees of freedom (S, K)."""
-        return DOF_FLOOR + np.exp(np.minimum(self.raw_dof, np.log(_DOF_LIMIT)))
+        return dof_from_raw(self.raw_dof)
 
     def permute(self, order: NDArray[np.intp]) -> Parts:
         """Rename the regimes: the new regime k is the old ``order[k]``."""

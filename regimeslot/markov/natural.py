@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from regimeslot.markov.layout import DOF_FLOOR, VARIANCE_FLOOR, ZERO_LOGIT, Layout, Parts
+from regimeslot.markov.layout import FAR, VARIANCE_FLOOR, ZERO_LOGIT, Layout, Parts, raw_from_dof
 
 __all__ = [
     "Natural",
@@ -110,12 +110,13 @@ def from_natural(natural: Natural, layout: Layout, scaling: Scaling) -> Parts:
     if layout.n_tvtp:
         logits[..., 0] += (logits * scaling.transition_centre).sum(axis=-1)
         logits = logits * scaling.transition_scale
-    variance = np.maximum(natural.sigma2 / scaling.scale**2 - VARIANCE_FLOOR, 1e-300)
+    least = VARIANCE_FLOOR * np.exp(-FAR)
+    variance = np.maximum(natural.sigma2 / scaling.scale**2 - VARIANCE_FLOOR, least)
     initial = natural.initial
     if initial.size:
         initial = np.log(np.maximum(initial, 1e-300))
         initial = initial - initial[-1]
-    dof = np.log(np.maximum(natural.dof - DOF_FLOOR, 1e-300))
+    dof = raw_from_dof(natural.dof)
     return Parts(
         logits[None], coef[None], natural.ar[None], np.log(variance)[None], dof[None], initial[None]
     )

@@ -64,6 +64,7 @@ class MarkovSwitchingResult:
     converged: bool
     start_values: Array
     start_retired: NDArray[np.bool_]
+    flat: bool = False
     known_information: Array | None = field(default=None)
     before: MarkovSwitchingResult | None = field(default=None)
 
@@ -365,19 +366,11 @@ class MarkovSwitchingResult:
 
     # -- internals --------------------------------------------------------------------------
 
-    def start_for(self, layout: Layout, scaling: Scaling) -> tuple[Array, Array | None]:
-        """These estimates as a warm start on another sample's standardised scale."""
+    def start_for(self, layout: Layout, scaling: Scaling) -> Array:
+        """These estimates (n,) as a warm start on another sample's standardised scale."""
         if layout != self.layout:
             raise InvalidInputError("start must be a result of the same model specification")
-        theta = layout.pack(from_natural(self.natural, layout, scaling))[0]
-        known = self.information.copy()
-        old = self.scaling.scale / self.scaling.column_scale
-        factor = np.ones(layout.n_params)
-        ratio = (scaling.scale / scaling.column_scale) / old
-        factor[layout.blocks["coef"]][layout.position] = np.broadcast_to(
-            ratio, layout.position.shape
-        )
-        return theta, known * factor[:, None] * factor
+        return layout.pack(from_natural(self.natural, layout, scaling))[0]
 
     @cached_property
     def _rows(self) -> FilteredRows:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regimeslot.markov.emission import Observations, RegressionEmission
-from regimeslot.markov.layout import VARIANCE_FLOOR, Layout, Parts
+from regimeslot.markov.layout import VARIANCE_FLOOR, Layout, Parts, raw_from_dof
 
 __all__ = ["candidate_starts", "pooled_regression"]
 
@@ -119,7 +119,7 @@ def candidate_starts(
         coef,
         np.tile(ar, (n_series, 1, 1)),
         np.log(np.maximum(variance - VARIANCE_FLOOR, VARIANCE_FLOOR)),
-        np.full((series.size, k if layout.student else 0), np.log(_FIRST_DOF - 2.1)),
+        np.full((series.size, k if layout.student else 0), raw_from_dof(np.float64(_FIRST_DOF))),
         np.zeros((series.size, k if layout.estimated_initial else 0)),
     )
 

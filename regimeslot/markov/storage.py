@@ -21,7 +21,7 @@ __all__ = ["from_state", "to_state"]
 Array = NDArray[Any]
 
 _KIND = "markov-switching-result"
-_VERSION = 1
+_VERSION = 2
 
 
 def to_state(result: MarkovSwitchingResult) -> tuple[dict[str, Any], dict[str, Array]]:

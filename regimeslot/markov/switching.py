@@ -174,9 +174,9 @@ class MarkovSwitching:
         design, index = self._design(y, exog, exog_tvtp)
         layout, scaling = design.layout, design.scaling()
         data = design.observations(scaling)
-        theta = information = None
+        theta = None
         if isinstance(start, MarkovSwitchingResult):
-            theta, information = start.start_for(layout, scaling)
+            theta = start.start_for(layout, scaling)
         elif start is not None:
             parts = from_natural(from_vector(self._vector(start, layout), layout), layout, scaling)
             theta = layout.pack(parts)[0]
@@ -188,7 +188,6 @@ class MarkovSwitching:
             initial=self._given_initial(),
             seed=self.random_state,
             start=None if theta is None else theta[None],
-            start_information=None if information is None else information[None],
         )[0]
         result = self._result(found, design, scaling, index)
         result.warn()
@@ -257,7 +256,7 @@ class MarkovSwitching:
         vector = self._vector(params, layout)
         theta = layout.pack(from_natural(from_vector(vector, layout), layout, scaling))[0]
         nothing = np.empty(0)
-        at = Estimate(theta, np.nan, 0.0, True, nothing, nothing.astype(bool), nothing)
+        at = Estimate(theta, np.nan, 0.0, True, False, nothing, nothing.astype(bool), nothing)
         return self._result(at, design, scaling, index, canonical=False)
 
     # -- helpers ----------------------------------------------------------------------------
@@ -377,6 +376,7 @@ class MarkovSwitching:
             theta=theta,
             own_index=index[self.order :],
             converged=found.converged,
+            flat=found.flat,
             start_values=found.start_values,
             start_retired=found.start_retired,
             known_information=information,

@@ -20,10 +20,11 @@ Objective = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
 
 _ARMIJO = 1e-4
 _LONGEST_STEP = 3.0  # largest change of one parameter in one iteration
-_SHORTEST = 1e-12
+_SHORTEST = 1e-13  # a step that promises less than this share of the value is lost in rounding
 _HOPE = 10.0  # a start may still gain this many times what its quadratic model promises
 _BEHIND = 0.2  # and is retired when that leaves it so far below the best of its group
 _CLOSE = 0.2  # expected gain below which a start's end is known well enough to compare
+_WINDOW = 6  # iterations whose gain together says whether a problem still makes progress
 _SAME = 1e-3  # two ends of one group nearer than this (and a share of the gain) are one optimum
 
 
@@ -39,7 +40,9 @@ class Optima:
     inverse_hessian : (S, n, n)
         Of minus the objective.
     gain : (S,)
-        Expected further gain, half g'Hg.
+        Expected further gain: half g'Hg, or what the last iterations gained where ``flat``.
+    flat : (S,) bool
+        Left because the last iterations gained next to nothing, see :func:`maximise`.
     retired : (S,) bool
         Left the batch early, see :func:`maximise`.
     evaluations : int
@@ -51,6 +54,7 @@ class Optima:
     gradient: Array
     inverse_hessian: Array
     gain: Array
+    flat: NDArray[np.bool_]
     retired: NDArray[np.bool_]
     evaluations: int
 
@@ -104,6 +108,7 @@ def maximise(
     groups: NDArray[np.intp] | None = None,
     tolerance: float = 1e-7,
     max_iterations: int = 200,
+    least_progress: float = 0.0,
 ) -> Optima:
     """Maximise S problems of n parameters.
 
@@ -122,6 +127,9 @@ def maximise(
     tolerance : float
         A problem has converged when half g'Hg falls below it (in units of the objective).
     max_iterations : int
+    least_progress : float
+        A problem whose last few iterations together gained less than this is flat: it walks
+        towards an optimum that is infinitely far, or along a ridge, and leaves the batch.
 
     Returns
     -------
@@ -144,8 +152,9 @@ def maximise(
     value, gradient = value.copy(), gradient.copy()
     evaluations, gain = 1, np.full(size, np.inf)
     active = np.isfinite(value)
-    retired = np.zeros(size, bool)
-    for _ in range(max_iterations):
+    retired, flat = np.zeros(size, bool), np.zeros(size, bool)
+    history = np.full((_WINDOW, size), -np.inf)
+    for iteration in range(max_iterations):
         rows = np.flatnonzero(active)
         if rows.size == 0:
             break
@@ -154,12 +163,19 @@ def maximise(
         lost = ~(slope > 0)
         if lost.any():  # rounding made the inverse Hessian indefinite: start it anew
             scale = np.maximum(np.abs(gradient[rows[lost]]).max(axis=1), 1e-8)
-            inverse[rows[lost]] = np.eye(n_params) / scale[:, None, None]
-            direction[lost] = gradient[rows[lost]] / scale[:, None]
+            free = np.diagonal(inverse[rows[lost]], axis1=1, axis2=2) != 0
+            anew = free / scale[:, None]
+            inverse[rows[lost]] = anew[:, :, None] * np.eye(n_params)
+            direction[lost] = gradient[rows[lost]] * anew
             slope[lost] = (direction[lost] * gradient[rows[lost]]).sum(axis=1)
         gain[rows] = 0.5 * slope
         done = gain[rows] < tolerance
-        active[rows[done]] = False
+        progress = value[rows] - history[iteration % _WINDOW, rows]
+        history[iteration % _WINDOW, rows] = value[rows]
+        slow = ~done & (progress < least_progress)
+        flat[rows[slow]] = True
+        gain[rows[slow]] = progress[slow]
+        active[rows[done | slow]] = False
         if groups is not None:
             leaving = _retire(value, gain, active, retired, groups)
             retired |= leaving
@@ -186,7 +202,7 @@ def maximise(
                 vertex = step[open_] * linear / (2 * (value[rows[open_]] + linear - found))
             vertex = np.where(np.isfinite(vertex), vertex, 0.1 * step[open_])
             step[open_] = np.clip(vertex, 0.1 * step[open_], 0.5 * step[open_])
-            stuck = step[open_] < _SHORTEST
+            stuck = step[open_] * slope[open_] < _SHORTEST * np.maximum(1.0, np.abs(value[rows[open_]]))
             if stuck.any():
                 trial[open_[stuck]] = theta[rows[open_[stuck]]]
                 active[rows[open_[stuck]]] = False
@@ -196,4 +212,4 @@ def maximise(
         _inverse_update(updated, moved, gradient[rows] - new_gradient)
         inverse[rows] = updated
         theta[rows], value[rows], gradient[rows] = trial, new_value, new_gradient
-    return Optima(theta, value, gradient, inverse, gain, retired, evaluations)
+    return Optima(theta, value, gradient, inverse, gain, flat, retired, evaluations)
