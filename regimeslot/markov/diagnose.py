@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regimeslot.markov.chain import stationary_distribution
 from regimeslot.markov.finish import at_boundary
-from regimeslot.markov.layout import VARIANCE_FLOOR
+from regimeslot.markov.layout import DOF_FLOOR, VARIANCE_FLOOR
 
 if TYPE_CHECKING:
     from regimeslot.markov.result import MarkovSwitchingResult
@@ -23,6 +24,7 @@ def notes(result: MarkovSwitchingResult) -> tuple[str, ...]:
     """Sentences on boundaries, nonstationary regimes and spurious spikes."""
     return (
         *_boundaries(result),
+        *_flat(result),
         *_nonstationary(result),
         *_spikes(result),
     )
@@ -38,14 +40,33 @@ def _boundaries(result: MarkovSwitchingResult) -> list[str]:
             f"boundary optimum: {zero} = 0; standard errors of the other parameters are "
             "conditional on it"
         )
-    dof = result.natural.dof
-    if dof.size and dof.max() > _GAUSSIAN_DOF:
-        found.append(
-            f"boundary: dof {dof.max():.0f} is as good as Gaussian; its standard error means little"
-        )
+    for names, what in (
+        (_dof_names(result, result.natural.dof > _GAUSSIAN_DOF), "as good as Gaussian"),
+        (_dof_names(result, result.natural.dof < 1.01 * DOF_FLOOR), "at its floor"),
+    ):
+        if names:
+            found.append(
+                f"boundary: {', '.join(names)} {what}; standard errors of the other parameters are "
+                "conditional on that"
+            )
     if layout.estimated_initial and result.natural.initial.max() > 1 - 1e-4:
         found.append("boundary: the estimated initial distribution is one regime")
     return found
+
+
+def _dof_names(result: MarkovSwitchingResult, which: NDArray[np.bool_]) -> list[str]:
+    if not result.layout.switching_dof:
+        return ["dof"] if which.any() else []
+    return [f"dof[{k}]" for k in np.flatnonzero(which)]
+
+
+def _flat(result: MarkovSwitchingResult) -> list[str]:
+    if not result.flat:
+        return []
+    return [
+        "flat likelihood: the last steps of the fit gained less than 0.0001 together, so the data "
+        "hardly tell neighbouring parameters apart: use fewer regimes, a common dof or a prior"
+    ]
 
 
 def _nonstationary(result: MarkovSwitchingResult) -> list[str]:

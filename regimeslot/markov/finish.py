@@ -18,7 +18,7 @@ from regimeslot.markov.layout import (
     raw_from_dof,
 )
 from regimeslot.markov.objective import Objective
-from regimeslot.solvers.batched_bfgs import Optima, maximise
+from regimeslot.solvers.batched_bfgs import maximise
 
 __all__ = ["LEFT_TO_GAIN", "Finished", "at_boundary", "curved_inverse", "information", "polish"]
 
@@ -33,6 +33,10 @@ _SMALL_LOGIT = -5.0  # a transition rarer than this relative to staying may be a
 _MANY_DOF = 60.0  # more degrees of freedom than this may be the ceiling,
 _FEW_DOF = 2.15  # and fewer the floor
 _SMALL_VARIANCE = 5.0  # in units of its floor
+_WORTH_RELEASING = 1e-2  # gain that leaving a bound must promise
+_WAYS_BACK = (0.0, 1.0, 2.0)  # how far outside of where a bound is near it is tried again
+_ROUNDS = 5
+_NO_WORSE = 1e-6  # log-likelihood that a bound may cost
 _LEAST_BEND = 1e-5
 _LEAST_CURVATURE = 1e-3  # the optimiser's smallest
 
@@ -83,7 +87,7 @@ def curved_inverse(matrix: Array, fixed: Flags) -> Array:
 
 def _bounds(layout: Layout) -> dict[str, tuple[tuple[float, float], ...]]:
     """By block of parameters: (where a bound begins to be near, where it is), signed by side."""
-    shift = float(raw_from_dof(np.float64(0.5 * (DOF_FLOOR + DOF_CEILING))))
+    shift = float(raw_from_dof(0.5 * (DOF_FLOOR + DOF_CEILING)))
     bounds: dict[str, tuple[tuple[float, float], ...]] = {}
     if not layout.n_tvtp:
         bounds["logits"] = ((_SMALL_LOGIT, ZERO_LOGIT),)
@@ -92,8 +96,8 @@ def _bounds(layout: Layout) -> dict[str, tuple[tuple[float, float], ...]]:
         bounds["variance"] = ((floor + np.log(_SMALL_VARIANCE - 1.0), floor - FAR),)
     if layout.student:
         bounds["dof"] = (
-            (float(raw_from_dof(np.float64(_FEW_DOF))), -FAR),
-            (float(raw_from_dof(np.float64(_MANY_DOF))), shift + FAR),
+            (float(raw_from_dof(_FEW_DOF)), -FAR),
+            (float(raw_from_dof(_MANY_DOF)), shift + FAR),
         )
     return bounds
 
@@ -134,7 +138,7 @@ def inside(layout: Layout, theta: Array) -> Array:
     return theta
 
 
-def _towards_gaussian(layout: Layout, theta: Array, entry: int, before: Array) -> None:
+def _keep_variance(layout: Layout, theta: Array, entry: int, before: Array) -> None:
     """Keep each regime's variance (not its squared scale) where its degrees of freedom moved."""
     blocks = layout.blocks
     old, new = dof_from_raw(before), dof_from_raw(theta[:, entry])
@@ -173,13 +177,50 @@ def _settle(
                 trial = theta.copy()
                 trial[:, entry] = bound
                 if name == "dof" and bound > 0:
-                    _towards_gaussian(layout, trial, entry, theta[:, entry])
+                    _keep_variance(layout, trial, entry, theta[:, entry])
                 moved = objective.value(trial, series)
-                settled = low & (moved >= value - 1e-9)
+                settled = low & (moved >= value - _NO_WORSE)
                 tried[:, entry] |= low
                 theta[settled], value[settled] = trial[settled], moved[settled]
                 fixed[settled, entry] = True
     return theta, fixed
+
+
+def _release(
+    objective: Objective,
+    theta: Array,
+    value: Array,
+    gradient: Array,
+    series: NDArray[np.intp],
+    fixed: Flags,
+) -> tuple[Array, Flags]:
+    """Take parameters off a bound where the slope at the bound says that it was the wrong end.
+
+    A raw parameter x is the logarithm of the distance u from its bound, so ``dl/du = (dl/dx) / u``,
+    and the way back to where the bound is near would gain ``(dl/dx) exp(way)`` were it straight.
+    """
+    layout = objective.layout
+    theta, value, released = theta.copy(), value.copy(), np.zeros(theta.shape, bool)
+    for name, bounds in _bounds(layout).items():
+        block = layout.blocks[name]
+        for entry in range(block.start, block.stop):
+            for near, bound in bounds:
+                held = fixed[:, entry] & (theta[:, entry] == bound)
+                inwards = gradient[:, entry] * np.sign(near - bound)
+                held &= inwards * np.exp(abs(near - bound)) > _WORTH_RELEASING
+                for way in _WAYS_BACK:
+                    if not held.any():
+                        break
+                    trial = theta.copy()
+                    trial[:, entry] = near + way * np.sign(bound - near)
+                    if name == "dof" and bound > 0:
+                        _keep_variance(layout, trial, entry, theta[:, entry])
+                    moved = objective.value(trial, series)
+                    better = held & (moved > value)
+                    theta[better], value[better] = trial[better], moved[better]
+                    released[better, entry] = True
+                    held &= ~better
+    return theta, released
 
 
 def _step_rare_moves(
@@ -249,7 +290,7 @@ def polish(
     that approximation; only its diagonal is used, for the differences' steps.
     """
     fixed, tried = np.zeros(theta.shape, bool), np.zeros(theta.shape, bool)
-    for _ in range(4):
+    for _ in range(_ROUNDS):
         theta, settled = _settle(objective, theta, value, series, tried)
         fixed |= settled
         if settled.any():
@@ -270,5 +311,9 @@ def polish(
         )
         theta, gradient, value = found.theta, found.gradient, found.value
         if gain.max() < _CLOSE or (found.flat.all() and (value - before).max() < LEFT_TO_GAIN):
-            break
+            theta, released = _release(objective, theta, value, gradient, series, fixed)
+            if not released.any():
+                break
+            fixed &= ~released
+            value, gradient = objective.value_and_gradient(theta, series)
     return Finished(theta, value, found.gain, found.flat, curvature)

@@ -35,7 +35,7 @@ def observed_information(objective: Objective, theta: Array) -> Array:
 
 
 def natural_covariance(layout: Layout, scaling: Scaling, theta: Array, curvature: Array) -> Array:
-    """Covariance of the reported parameters, in their order; NaN on the boundary."""
+    """Covariance of the reported parameters, in their order; NaN at a bound."""
     free = np.diagonal(curvature) != 0
     inverse = np.zeros_like(curvature)
     inner = curvature[np.ix_(free, free)]
@@ -50,8 +50,10 @@ def natural_covariance(layout: Layout, scaling: Scaling, theta: Array, curvature
     jacobian = ((values[: theta.size] - values[theta.size :]) / (2 * step[:, None])).T
     covariance = jacobian @ inverse @ jacobian.T
     estimate = to_vector(to_natural(layout.unpack(theta[None]), layout, scaling)[0], layout)
+    held = np.diagonal(covariance) == 0.0  # degrees of freedom and variances at a bound
     for number, name in enumerate(parameter_names(layout)):
         if name.startswith("p[") and not layout.n_tvtp and estimate[number] < _ZERO:
-            covariance[number] = np.nan
-            covariance[:, number] = np.nan
+            held[number] = True
+    covariance[held] = np.nan
+    covariance[:, held] = np.nan
     return covariance

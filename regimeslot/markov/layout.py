@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
 __all__ = [
@@ -35,7 +35,7 @@ _LOGIT_LIMIT = 25.0  # exp(-25) = 1e-11: nothing is gained beyond, and the chain
 ZERO_LOGIT = -_LOGIT_LIMIT
 DOF_CEILING = 1000.0  # as good as Gaussian: a law with a name and a place, not a walk to infinity
 _DOF_SHIFT = float(np.log(DOF_CEILING - DOF_FLOOR))
-FAR = 14.0  # this far out in a raw parameter, the bound is met to one part in a million
+FAR = 25.0  # this far out in a raw parameter, the bound is met to one part in 10^10
 
 
 def transition_from_logits(logits: Array) -> Array:
@@ -59,10 +59,11 @@ def dof_from_raw(raw: Array) -> Array:
     return DOF_FLOOR + (DOF_CEILING - DOF_FLOOR) * expit(raw - _DOF_SHIFT)
 
 
-def raw_from_dof(dof: Array) -> Array:
+def raw_from_dof(dof: ArrayLike) -> Array:
     """The inverse of :func:`dof_from_raw`; the bounds are :data:`FAR` out."""
     share = (np.asarray(dof, dtype=float) - DOF_FLOOR) / (DOF_CEILING - DOF_FLOOR)
-    return _DOF_SHIFT + logit(np.clip(share, expit(-FAR - _DOF_SHIFT), expit(FAR)))
+    raw: Array = _DOF_SHIFT + logit(np.clip(share, expit(-FAR - _DOF_SHIFT), expit(FAR)))
+    return raw
 
 
 @dataclass(frozen=True)

@@ -266,8 +266,9 @@ class Design:
             rest -= basis @ (basis.T @ rest)
             size = np.linalg.norm(rest)
             if size < _COLLINEAR * max(float(np.linalg.norm(row)), 1e-300):
+                cure = "lower the order" if name.startswith("ar.L") else "drop it"
                 raise InvalidInputError(
-                    f"column {name!r} is a linear combination of the columns before it: drop it"
+                    f"column {name!r} is a linear combination of the columns before it: {cure}"
                 )
             basis = np.column_stack([basis, rest / size])
 

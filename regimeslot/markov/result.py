@@ -50,6 +50,9 @@ class MarkovSwitchingResult:
     config : dict
         Arguments of :class:`MarkovSwitching`.
     converged : bool
+        What the optimiser expects to gain by going on is below 1e-3.
+    flat : bool
+        It stopped because its last steps gained next to nothing, not at a maximum.
     start_values : array
         Standardised objective where each start ended: the spread of optima.
     start_retired : bool array

@@ -119,7 +119,7 @@ def candidate_starts(
         coef,
         np.tile(ar, (n_series, 1, 1)),
         np.log(np.maximum(variance - VARIANCE_FLOOR, VARIANCE_FLOOR)),
-        np.full((series.size, k if layout.student else 0), raw_from_dof(np.float64(_FIRST_DOF))),
+        np.full((series.size, k if layout.student else 0), raw_from_dof(_FIRST_DOF)),
         np.zeros((series.size, k if layout.estimated_initial else 0)),
     )
 

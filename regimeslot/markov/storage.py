@@ -55,6 +55,7 @@ def to_state(result: MarkovSwitchingResult) -> tuple[dict[str, Any], dict[str, A
         "scale": scaling.scale,
         "index": kind,
         "converged": result.converged,
+        "flat": result.flat,
     }
     arrays = {
         "y": design.y,
@@ -109,6 +110,7 @@ def from_state(
         theta=arrays["theta"],
         own_index=_array_to_index(arrays["index"], header["index"]),
         converged=bool(header["converged"]),
+        flat=bool(header["flat"]),
         start_values=arrays["start_values"],
         start_retired=arrays["start_retired"].astype(bool),
         known_information=arrays.get("information"),

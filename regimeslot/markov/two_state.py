@@ -1,7 +1,7 @@
 """Likelihood and exact gradient of a two-state chain, in the odds of state 1.
 
 For two states the filter is a scalar recursion, and its denominators are the pivots of a symmetric
-tridiagonal matrix, which LAPACK finds in one pass (``dpttrf``). That is several times faster than
+tridiagonal matrix, which LAPACK finds in one pass. That is several times faster than
 the banded systems of :mod:`regimeslot.markov.scan`, which stay the reference and take over where
 this form would lose digits. An optimiser of a two-slot model lives in here.
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dtbsv
-from scipy.linalg.lapack import dpttrf
+from scipy.linalg.lapack import dgttrf, dpttrf
 
 __all__ = ["TwoState", "is_well_scaled", "two_state_gradient"]
 
@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 _LARGEST_LOGIT = 16.0  # beyond it 1 - w keeps fewer than nine digits
 _LARGEST_PERSISTENCE = 12.0  # log odds ratio of staying: the pivots lose digits beyond
 _LARGEST_LOG_RATIO = 300.0
+_SPLIT = 1e20
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class TwoState:
 
 
 def is_well_scaled(to_one: Array, persistence: float) -> bool:
-    """Whether a chain is inside the range of this form: persistent, and nothing extreme.
+    """Whether a chain is inside the range of this form: nothing extreme.
 
-    ``to_one`` (2, T) are the probabilities of moving to state 1, and ``persistence`` is the largest
-    log odds ratio of staying, ``logit P(1, 1) - logit P(0, 1)``.
+    ``to_one`` (2, T) are the probabilities of moving to state 1; ``persistence`` is the log odds
+    ratio of staying, ``logit P(1, 1) - logit P(0, 1)``, the same in every row.
     """
     limit = 1.0 / (1.0 + np.exp(_LARGEST_LOGIT))
     return bool(
-        0.0 < persistence < _LARGEST_PERSISTENCE
+        abs(persistence) < _LARGEST_PERSISTENCE
         and to_one.min() > limit
         and to_one.max() < 1.0 - limit
     )
@@ -101,11 +102,11 @@ def two_state_gradient(
     stay, leave = 1.0 - p, 1.0 - q
     growth = leave[1:] / leave[:-1]
     growth *= ratio[:-1]
-    off_diagonal = np.sqrt(growth * gain[:-1])
     diagonal = stay.copy()
     diagonal[0] += leave[0]
     diagonal[1:] += growth * q[:-1]
-    pivots, _, _ = dpttrf(diagonal, off_diagonal, overwrite_d=1, overwrite_e=1)
+    growth *= gain[:-1]
+    pivots = _pivots(diagonal, growth)
     before = pivots - stay  # odds of the row before, with the digits that subtraction leaves
     before /= leave
     before[0] = 1.0
@@ -139,3 +140,15 @@ def two_state_gradient(
     by_logit[0] *= p * stay
     by_logit[1] *= q * leave
     return TwoState(log_likelihood, weights, by_logit)
+
+
+def _pivots(diagonal: Array, product: Array) -> Array:
+    """``delta_{t+1} = diagonal_{t+1} - product_t / delta_t``; overwrites its arguments."""
+    if product.min(initial=0.0) >= 0.0:  # a persistent chain: symmetric positive definite
+        off = np.sqrt(product, out=product)
+        return np.asarray(dpttrf(diagonal, off, overwrite_d=1, overwrite_e=1)[0])
+    # The product of the off-diagonals is negative, and all that enters: split so that no row of
+    # the general factorisation is ever exchanged.
+    below = np.full(len(product), 1.0 / _SPLIT)
+    product *= _SPLIT
+    return np.asarray(dgttrf(below, diagonal, product, 1, 1, 1)[1])

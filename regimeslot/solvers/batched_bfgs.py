@@ -202,7 +202,9 @@ def maximise(
                 vertex = step[open_] * linear / (2 * (value[rows[open_]] + linear - found))
             vertex = np.where(np.isfinite(vertex), vertex, 0.1 * step[open_])
             step[open_] = np.clip(vertex, 0.1 * step[open_], 0.5 * step[open_])
-            stuck = step[open_] * slope[open_] < _SHORTEST * np.maximum(1.0, np.abs(value[rows[open_]]))
+            stuck = step[open_] * slope[open_] < _SHORTEST * np.maximum(
+                1.0, np.abs(value[rows[open_]])
+            )
             if stuck.any():
                 trial[open_[stuck]] = theta[rows[open_[stuck]]]
                 active[rows[open_[stuck]]] = False

@@ -16,7 +16,7 @@ def problem(spread, persistence, n_rows=1500, seed=0):
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 30.0, 400.0])
-@pytest.mark.parametrize("persistence", [0.1, 3.0, 8.0, 11.0])
+@pytest.mark.parametrize("persistence", [-11.0, -3.0, 0.0, 0.1, 3.0, 8.0, 11.0])
 def test_equals_the_banded_scan(spread, persistence):
     log_density, to_one, weights, starts = problem(spread, persistence)
     assert is_well_scaled(to_one, persistence)
@@ -33,9 +33,9 @@ def test_equals_the_banded_scan(spread, persistence):
 @pytest.mark.parametrize(
     ("to_one", "persistence"),
     [
-        (np.array([[0.3], [0.2]]), -0.5),  # rather leaves than stays
         (np.array([[1e-9], [0.9]]), 5.0),  # next to certain
         (np.array([[0.1], [0.9]]), 13.0),  # the pivots would lose digits
+        (np.array([[0.9], [0.1]]), -13.0),
     ],
 )
 def test_chains_outside_its_range_are_left_to_the_reference(to_one, persistence):

@@ -41,3 +41,16 @@ def test_a_step_into_nonsense_is_shortened():
 
     found = maximise(log_barrier, np.array([[3.0]]), np.array([[[10.0]]]), tolerance=1e-12)
     np.testing.assert_allclose(found.theta, 1.0, rtol=1e-5)
+
+
+def test_a_flat_problem_leaves_the_batch_and_says_so():
+    def saturating(theta, rows):
+        return -np.exp(-theta[:, 0]), np.exp(-theta)
+
+    found = maximise(
+        saturating, np.array([[0.0]]), np.ones((1, 1, 1)), tolerance=1e-15, least_progress=1e-3
+    )
+    assert found.flat[0]
+    assert found.evaluations < 20
+    assert -1e-3 < found.value[0] <= 0
+    assert 0 < found.gain[0] < 1e-3
