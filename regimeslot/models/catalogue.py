@@ -66,6 +66,7 @@ def _slots(selector: str, n_slots: int = 2) -> Callable[[Setting], Forecaster]:
             selector=selector,
             location="linear" if setting.predictable_mean else "constant",
             penalty=1.0,
+            n_starts=1,
             horizon=setting.horizon,
             random_state=setting.random_state,
         )

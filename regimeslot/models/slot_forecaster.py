@@ -166,8 +166,9 @@ class SlotForecaster(Forecaster):
         if np.ptp(target) == 0.0:
             raise InvalidInputError("y is constant: there is no distribution to forecast")
         self.columns_ = [str(name) for name in frame.columns]
-        values = frame.to_numpy(float)
-        self.feature_mean_, self.feature_std_ = values.mean(axis=0), values.std(axis=0) + 1e-12
+        columns = frame.to_numpy(float).T  # a column at a time, as a frame stores them
+        self.feature_mean_ = columns.mean(axis=1)
+        self.feature_std_ = columns.std(axis=1) + 1e-12
         self.center_, self.spread_ = float(target.mean()), float(target.std())
         self.has_offset_ = OFFSET in frame.columns
         features = [name for name in self.columns_ if name not in (OFFSET, RETURN)]
@@ -176,7 +177,7 @@ class SlotForecaster(Forecaster):
         kept = previous["penalty_"] if previous else None
         self.penalty_ = self._chosen_penalty(frame, target) if kept is None else kept
         chains = Chains.of(len(frame), self.horizon)
-        objective = self._objective(values, target, chains)
+        objective = self._objective(columns, target, chains)
         best = self._minimize(objective, previous)
         if previous is None:
             best = self._canonical(objective, best)
@@ -253,18 +254,18 @@ class SlotForecaster(Forecaster):
     def _where(self, names: list[str]) -> list[int]:
         return [self.columns_.index(name) for name in names]
 
-    def _objective(self, values: Array, target: Array, chains: Chains) -> SlotObjective:
+    def _objective(self, columns: Array, target: Array, chains: Chains) -> SlotObjective:
         """Objective on standardised rows in chain order, each role's features as (F, T)."""
-        n_rows, order = len(values), chains.order
+        n_rows, order = len(target), chains.order
         age = np.arange(n_rows)[::-1]
         weights = np.ones(n_rows) if self.half_life is None else 0.5 ** (age / self.half_life)
         offset = np.zeros(n_rows)
         if self.has_offset_:
-            offset = values[:, self.columns_.index(OFFSET)] - math.log(self.spread_)
+            offset = columns[self.columns_.index(OFFSET)] - math.log(self.spread_)
         designs: dict[tuple[str, ...], Array] = {}
         for names in {tuple(names) for names in self.features_.values()}:
             where = self._where(list(names))
-            design = values.T[where]
+            design = columns[where]
             if self.horizon > 1:
                 design = design[:, order]
             design -= self.feature_mean_[where, None]
@@ -368,7 +369,7 @@ class SlotForecaster(Forecaster):
         known = np.full(n_rows, np.nan) if y is None else check_target(y, n_rows, missing=True)
         chains = Chains.of(n_rows, self.horizon)
         filled = np.where(np.isfinite(known), known, self.center_)
-        objective = self._objective(frame.to_numpy(float), filled, chains)
+        objective = self._objective(frame.to_numpy(float).T, filled, chains)
         transition = objective.transition(self.parameters_)
         state = self.state_
         if self.n_slots > 1 and objective.selector.memory:

@@ -275,10 +275,9 @@ class SlotObjective:
         for k, density in enumerate(densities):
             weights = selection.responsibility[k]
             np.multiply(weights, density.by_log_scale, out=by_scale[k])
-            by_location = weights * density.by_location
-            by["location_bias"][k] -= by_location.sum()
+            by["location_bias"][k] -= weights @ density.by_location
             if self.spec.n_location:
-                by["location_slope"][k] -= self.rows.location @ by_location
+                by["location_slope"][k] -= self.rows.location @ (weights * density.by_location)
             if len(by["shape"]):
                 by["shape"][k] -= self.likelihood.by_raw(weights, density, raw[k])
         if outside is not None:
