@@ -8,22 +8,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, stdtr
+from scipy.special import ndtr, stdtr, stdtrit
 
 from regimeslot.errors import InvalidInputError, TooFewRowsError
+from regimeslot.evaluation.comparison_checks import as_series, as_whole, require_same_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "SIGNIFICANT",
     "DieboldMariano",
+    "Difference",
     "compare_table",
     "diebold_mariano",
     "long_run_variance",
     "newey_west_lags",
+    "score_difference",
 ]
 
 Array = NDArray[np.float64]
+
+SIGNIFICANT = 2.0  # |t| from which a difference is called one
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,36 @@ class DieboldMariano:
     p: float
     n: int
     lags: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Result of :func:`score_difference`: mean gain of one model over another.
+
+    Attributes
+    ----------
+    model, against : str
+    gain, low, high : float
+        Mean and its 95 % interval (Newey-West), in the unit of the score a row.
+    t, p : float
+        Of :func:`diebold_mariano`, t positive where ``model`` is better.
+    won : float
+        Share of rows in which the model was better.
+    """
+
+    model: str
+    against: str
+    gain: float
+    low: float
+    high: float
+    t: float
+    p: float
+    won: float
+
+    @property
+    def found(self) -> bool:
+        """Whether the difference can be told from chance, either way."""
+        return abs(self.t) >= SIGNIFICANT
 
 
 def newey_west_lags(n: int, horizon: int = 1) -> int:
@@ -94,9 +130,9 @@ def long_run_variance(x: ArrayLike, lags: int | None = None) -> float:
     >>> long_run_variance([1.0, -1.0, 1.0, -1.0], lags=0)
     1.0
     """
-    series = _series(x, "x")
+    series = as_series(x, "x")
     n = series.size
-    length = newey_west_lags(n) if lags is None else _whole(lags, "lags", 0)
+    length = newey_west_lags(n) if lags is None else as_whole(lags, "lags", 0)
     if length >= n:
         raise InvalidInputError(f"lags must be below the number of rows, {n}, got {length}")
     centred = series - series.mean()
@@ -162,13 +198,13 @@ def diebold_mariano(
     >>> round(result.mean_difference, 3), round(result.t, 3)
     (-0.45, -2.227)
     """
-    a, b = _series(loss_a, "loss_a"), _series(loss_b, "loss_b")
-    _same_rows(loss_a, loss_b, a.size, b.size)
+    a, b = as_series(loss_a, "loss_a"), as_series(loss_b, "loss_b")
+    require_same_rows(loss_a, loss_b)
     n = a.size
     if n < 2:
         raise TooFewRowsError(f"a comparison needs at least 2 rows, got {n}")
-    steps = _whole(horizon, "horizon", 1)
-    length = newey_west_lags(n, steps) if lags is None else _whole(lags, "lags", 0)
+    steps = as_whole(horizon, "horizon", 1)
+    length = newey_west_lags(n, steps) if lags is None else as_whole(lags, "lags", 0)
     difference = a - b
     mean = float(difference.mean())
 
@@ -189,6 +225,40 @@ def diebold_mariano(
         t *= np.sqrt(factor)
     p = 2.0 * (stdtr(n - 1.0, -abs(t)) if hln else ndtr(-abs(t)))
     return DieboldMariano(mean, float(t), float(p), n, length)
+
+
+def score_difference(
+    scores: ArrayLike,
+    against: ArrayLike,
+    *,
+    horizon: int = 1,
+    names: tuple[str, str] = ("model", "reference"),
+) -> Difference:
+    """Mean gain of one model's scores over another's, with its interval and share of rows won.
+
+    Parameters
+    ----------
+    scores, against : (n,)
+        Larger is better, as the log score is.
+    horizon : int
+        As in :func:`diebold_mariano`.
+    names : two str
+        Of the model and of the reference.
+
+    Examples
+    --------
+    >>> d = score_difference([1.0, 2.0, 1.5, 1.0], [0.5, 1.9, 0.5, 0.8])
+    >>> round(d.gain, 3), d.low < d.gain < d.high, d.won
+    (0.45, True, 1.0)
+    """
+    test = diebold_mariano(
+        -np.asarray(against, np.float64), -np.asarray(scores, np.float64), horizon=horizon
+    )
+    gain = test.mean_difference
+    error = abs(gain / test.t) if np.isfinite(test.t) and test.t != 0.0 else 0.0
+    half = float(stdtrit(max(test.n - 1, 1), 0.975)) * error
+    won = float(np.mean(np.asarray(scores, np.float64) > np.asarray(against, np.float64)))
+    return Difference(*names, gain, gain - half, gain + half, test.t, test.p, won)
 
 
 def compare_table(
@@ -236,33 +306,3 @@ def compare_table(
         rows[name] = {"mean_loss": float(np.mean(np.asarray(loss, np.float64))), **vars(result)}
     columns = ["mean_loss", "mean_difference", "t", "p", "n", "lags"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")
-
-
-def _series(values: ArrayLike, name: str) -> Array:
-    series = np.asarray(values, np.float64)
-    if series.ndim != 1 or series.size == 0:
-        raise InvalidInputError(
-            f"{name} must be one dimension of numbers, got shape {series.shape}"
-        )
-    bad = ~np.isfinite(series)
-    if bad.any():
-        raise InvalidInputError(
-            f"{name} must be finite, got {series[bad][0]} in row {int(np.argmax(bad))}; "
-            "drop that row from both models"
-        )
-    return series
-
-
-def _same_rows(first: ArrayLike, second: ArrayLike, n_first: int, n_second: int) -> None:
-    if n_first != n_second:
-        raise InvalidInputError(f"both losses need the same rows, got {n_first} and {n_second}")
-    one, other = (getattr(values, "index", None) for values in (first, second))
-    equals = getattr(one, "equals", None)
-    if equals is not None and hasattr(other, "equals") and not equals(other):
-        raise InvalidInputError("both losses need the same index; align them first")
-
-
-def _whole(value: int, name: str, smallest: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < smallest:
-        raise InvalidInputError(f"{name} must be a whole number from {smallest}, got {value!r}")
-    return int(value)

@@ -15,8 +15,17 @@ from regimeslot.models.base import Forecaster
 from regimeslot.models.markov_forecaster import MarkovForecaster
 from regimeslot.models.slot_forecaster import SlotForecaster
 from regimeslot.models.slot_view import coefficients, regime_names, slot_transition
+from regimeslot.prices import infer_frequency
 
 __all__ = ["RegimeView"]
+
+_STEPS = {
+    "daily": "day",
+    "weekly": "week",
+    "monthly": "month",
+    "quarterly": "quarter",
+    "yearly": "year",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +61,17 @@ class RegimeView:
     @property
     def names(self) -> list[str]:
         """Words from calm to wild, with the typical size of a day in each."""
-        unit = "a day" if self.dataset.transform == "log-return" else "a step"
-        scale, mark = (100.0, "%") if self.dataset.transform == "log-return" else (1.0, "")
+        scale, mark = (100.0, " %") if self.dataset.transform == "log-return" else (1.0, "")
         return [
-            f"{word}, {scale * size:.2g}{' ' if mark else ''}{mark} {unit}"
+            f"{word}, {scale * size:.2g}{mark} a {self._step()}"
             for word, size in zip(regime_names(self.n_regimes), self._typical_std(), strict=True)
         ]
+
+    def _step(self) -> str:
+        """What a row is called: a day, a month, or a step where the index holds no dates."""
+        index = self.dataset.index
+        known = isinstance(index, pd.DatetimeIndex) and len(index) > 1
+        return _STEPS.get(infer_frequency(index), "step") if known else "step"
 
     def _component_stds(self) -> np.ndarray:
         """Standard deviation of each regime at each forecast row (n, K)."""

@@ -20,7 +20,14 @@ from scipy.special import gammaln, psi
 
 from regimeslot.markov.layout import DOF_CEILING, DOF_FLOOR, VARIANCE_FLOOR, Layout, Parts
 
-__all__ = ["Emission", "MeanAdjustedEmission", "Observations", "RegressionEmission", "Scored"]
+__all__ = [
+    "Emission",
+    "MeanAdjustedEmission",
+    "Observations",
+    "RegressionEmission",
+    "Scored",
+    "stack",
+]
 
 Array = NDArray[np.float64]
 
@@ -51,6 +58,21 @@ class Observations:
             return self
         observed = None if self.observed is None else self.observed[rows]
         return Observations(self.y[rows], self.columns[rows], observed, self.transition_columns)
+
+
+def stack(pieces: list[Observations]) -> Observations:
+    """Several series of one length as one batch."""
+    observed = None
+    if any(piece.observed is not None for piece in pieces):
+        n_rows = pieces[0].y.shape[1]
+        observed = np.concatenate(
+            [np.ones((1, n_rows)) if p.observed is None else p.observed for p in pieces]
+        )
+    return Observations(
+        np.concatenate([piece.y for piece in pieces]),
+        np.concatenate([piece.columns for piece in pieces]),
+        observed,
+    )
 
 
 @dataclass(frozen=True)
@@ -209,8 +231,9 @@ class RegressionEmission:
             coef = np.linalg.solve(xx + ridge[:n_columns, :n_columns], xy[..., None])[..., 0]
         else:
             spread, scale = layout.spread, 1.0 / variance
-            normal = np.einsum("kjf,sk,skjl,klg->sfg", spread, scale, xx, spread, optimize=True)
-            right = np.einsum("kjf,sk,skj->sf", spread, scale, xy, optimize=True)
+            wide = np.matmul(scale[..., None, None] * xx, spread)  # (S, K, J, n_coef)
+            normal = np.tensordot(wide, spread, ((1, 2), (0, 1)))
+            right = np.tensordot(scale[..., None] * xy, spread, ((1, 2), (0, 1)))
             size = layout.n_coef
             free = np.linalg.solve(normal + ridge[:size, :size], right[..., None])[..., 0]
             coef = free[:, layout.position]

@@ -17,8 +17,9 @@ from regimeslot.markov.emission import Observations, RegressionEmission
 from regimeslot.markov.finish import LEFT_TO_GAIN, inside, polish
 from regimeslot.markov.layout import VARIANCE_FLOOR, Layout, Parts
 from regimeslot.markov.objective import Objective, Priors
-from regimeslot.markov.starts import candidate_starts
+from regimeslot.markov.starts import candidate_starts, stretches, with_slopes
 from regimeslot.solvers.batched_bfgs import Optima, maximise
+from regimeslot.solvers.memory import keep_freed_memory
 
 __all__ = ["Estimate", "estimate", "refine"]
 
@@ -28,8 +29,6 @@ _FIRST_EM = 4  # EM steps of every candidate of a screening
 _SECOND_EM = 6  # further steps of the better third
 _LAST_EM = 2  # on all rows, before BFGS
 _DIRECT_EM = 5  # where all candidates are taken to their optimum
-_STRETCH = 256  # rows of one stretch when a long series is screened on part of its rows
-_SCREEN_ROWS = 2048
 _POLISH_WORK = 40_000  # rows x states of the starts that are taken to their optimum
 _LAGGED_WORK = 160_000  # the same with the composite states of the mean-adjusted form
 _CANDIDATE_ROWS = 2_000  # a series shorter than this draws several candidates per start
@@ -161,35 +160,11 @@ def _begin(objective: Objective, theta: Array, series: NDArray[np.intp]) -> Opti
     return refine(objective, theta, series, max_iterations=0)
 
 
-def _stretches(data: Observations, n_rows: int) -> tuple[Observations, int] | None:
-    """Stretches spread evenly over a long series, laid end to end, and how many."""
-    if n_rows < 2 * _SCREEN_ROWS:
-        return None
-    number = _SCREEN_ROWS // _STRETCH
-    begins = np.linspace(0, n_rows - _STRETCH, number).astype(int)
-    rows = (begins[:, None] + np.arange(_STRETCH)).ravel()
-    observed = None if data.observed is None else data.observed[:, rows]
-    return Observations(data.y[:, rows], data.columns[:, :, rows], observed), number
-
-
 def _best(value: Array, n_series: int, keep: int) -> NDArray[np.intp]:
     """Rows of the best ``keep`` candidates of every series."""
     table = np.where(np.isfinite(value), value, -np.inf).reshape(n_series, -1)
     order = np.argsort(-table, axis=1, kind="stable")[:, :keep]
     return (order + np.arange(n_series)[:, None] * table.shape[1]).ravel()
-
-
-def _with_slopes(constant: Layout, layout: Layout, theta: Array, rng: np.random.Generator) -> Array:
-    """Constant-transition estimates as starts of a time-varying model, with random slopes."""
-    parts = constant.unpack(theta)
-    shape = (*parts.logits.shape[:3], layout.n_tvtp - 1)
-    slopes = rng.standard_normal(shape) * layout.off_diagonal[..., None]
-    slopes[0] = 0.0
-    moderate = np.clip(parts.logits, -5.0, 5.0)
-    logits = np.concatenate([moderate, slopes], axis=3)
-    return layout.pack(
-        Parts(logits, parts.coef, parts.ar, parts.raw_variance, parts.raw_dof, parts.raw_initial)
-    )
 
 
 def estimate(
@@ -225,6 +200,7 @@ def estimate(
     -------
     list of Estimate, one per series
     """
+    keep_freed_memory()
     n_series, n_rows = data.y.shape[0], data.y.shape[1] - layout.n_ar
     every = np.arange(n_series)
     if start is not None:
@@ -269,7 +245,7 @@ def _screen(
 ) -> tuple[Array, NDArray[np.intp]]:
     """Short EM from every candidate; the best ``keep`` of each series, and whose they are."""
     n_series, n_rows = data.y.shape
-    part, n_segments = _stretches(data, n_rows) or (data, 1)
+    part, n_segments = stretches(data, n_rows) or (data, 1)
     theta = layout.pack(candidate_starts(layout, part, candidates, rng))
     series = np.repeat(np.arange(n_series), candidates)
     objective = Objective(
@@ -359,7 +335,7 @@ def _estimate_varying(
     begun = refine(objective, theta, series, tolerance=0.1, max_iterations=60)
     order = np.argsort(-begun.value, kind="stable")
     varying = Objective(layout, data, n_starts, priors=priors, initial=initial)
-    theta = _with_slopes(constant, layout, begun.theta[order], rng)
+    theta = with_slopes(constant, layout, begun.theta[order], rng)
     series = np.zeros(theta.shape[0], np.intp)
     return _collect(varying, refine(varying, theta, series), series, 1)
 

@@ -26,7 +26,7 @@ class LaggedScan:
     Parameters
     ----------
     n_regimes, order : int
-        K and p >= 1. States are numbered in base K, the present regime first.
+        K >= 2 and p >= 1. States are numbered in base K, the present regime first.
 
     Examples
     --------
@@ -95,8 +95,8 @@ class LaggedScan:
         masses = []
         summed = np.empty((n_states // k, n_chains))
         for t in range(1, n_rows):
-            np.copyto(summed, oldest[0][t - 1])
-            for digit in range(1, k):
+            np.add(oldest[0][t - 1], oldest[1][t - 1], out=summed)
+            for digit in range(2, k):
                 np.add(summed, oldest[digit][t - 1], out=summed)
             if t % rescale == 0:
                 mass = summed.sum(axis=0)
@@ -116,12 +116,13 @@ class LaggedScan:
         weights = list(steps.reshape(n_rows, k, n_states // k, n_chains))
         beta[-1] = 1.0 / masses[-1]
         ahead = np.empty((k, n_states // k, n_chains))
+        first, *middle = ahead[:-1]
+        head, last = first[:, None], ahead[-1][:, None]
         for t in range(n_rows - 1, 0, -1):
             np.multiply(weights[t], following[t], out=ahead)
-            summed = ahead[0]
-            for regime in range(1, k):
-                summed += ahead[regime]
+            for regime in middle:
+                np.add(first, regime, out=first)
+            np.add(head, last, out=targets[t - 1])  # the same for every oldest regime
             if t % rescale == 0:
-                summed /= masses[t // rescale - 1]
-            targets[t - 1][:] = summed[:, None]
+                targets[t - 1] /= masses[t // rescale - 1]
         return beta

@@ -113,7 +113,7 @@ class Objective:
     def scan(self) -> BatchScan | LaggedScan:
         """Made when first asked for: its buffers are large."""
         n_chains, n_states = self.n_batch * self.n_segments, self.emission.n_states
-        if self.layout.n_ar and n_chains * n_states**2 > _WIDE:
+        if self.layout.n_ar and n_states > 1 and n_chains * n_states**2 > _WIDE:
             return LaggedScan(self.layout.n_regimes, self.layout.n_ar)
         return BatchScan(n_states, n_chains, self.n_rows // self.n_segments, self.moves)
 

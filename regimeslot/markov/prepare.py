@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from regimeslot.errors import DataError, InvalidInputError, TooFewRowsError
 from regimeslot.markov.emission import Observations
-from regimeslot.markov.layout import Layout
-from regimeslot.markov.natural import Scaling
+from regimeslot.markov.layout import Layout, Parts
+from regimeslot.markov.natural import Scaling, to_natural
 from regimeslot.markov.starts import pooled_regression
 
-__all__ = ["Design", "check_rows", "make_layout", "to_table"]
+__all__ = ["Design", "canonical_order", "check_rows", "make_layout", "to_table"]
 
 Array = NDArray[np.float64]
 
@@ -292,3 +292,12 @@ class Design:
             if self.is_intercept_form:
                 tvtp = tvtp[:, self.order :]
         return Observations(y[None], table[None], observed, tvtp)
+
+
+def canonical_order(parts: Parts, design: Design, scaling: Scaling) -> NDArray[np.intp]:
+    """Regimes by scale, then by the mean of their fitted locations."""
+    natural = to_natural(parts, design.layout, scaling)[0]
+    table = np.nan_to_num(design.columns())
+    location = natural.coef @ table.mean(axis=1)
+    scale = np.sqrt(natural.sigma2) if design.layout.switching_variance else np.zeros(len(location))
+    return np.lexsort((location, scale))

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from regimeslot.markov.emission import Observations, RegressionEmission
 from regimeslot.markov.layout import VARIANCE_FLOOR, Layout, Parts, raw_from_dof
 
-__all__ = ["candidate_starts", "pooled_regression"]
+__all__ = ["candidate_starts", "pooled_regression", "stretches", "with_slopes"]
 
 Array = NDArray[np.float64]
 
 _FIRST_DOF = 8.0
+_STRETCH = 256  # rows of one stretch when a long series is screened on part of its rows
+_SCREEN_ROWS = 2048
 _CYCLE = (3, 2, 3, 4, 3, 5)  # kinds of the candidates after the first two
 
 
@@ -131,4 +133,28 @@ def _without_ar(layout: Layout) -> Layout:
         layout.columns,
         layout.switching,
         switching_variance=layout.switching_variance,
+    )
+
+
+def stretches(data: Observations, n_rows: int) -> tuple[Observations, int] | None:
+    """Stretches spread evenly over a long series, laid end to end, and how many."""
+    if n_rows < 2 * _SCREEN_ROWS:
+        return None
+    number = _SCREEN_ROWS // _STRETCH
+    begins = np.linspace(0, n_rows - _STRETCH, number).astype(int)
+    rows = (begins[:, None] + np.arange(_STRETCH)).ravel()
+    observed = None if data.observed is None else data.observed[:, rows]
+    return Observations(data.y[:, rows], data.columns[:, :, rows], observed), number
+
+
+def with_slopes(constant: Layout, layout: Layout, theta: Array, rng: np.random.Generator) -> Array:
+    """Constant-transition estimates as starts of a time-varying model, with random slopes."""
+    parts = constant.unpack(theta)
+    shape = (*parts.logits.shape[:3], layout.n_tvtp - 1)
+    slopes = rng.standard_normal(shape) * layout.off_diagonal[..., None]
+    slopes[0] = 0.0
+    moderate = np.clip(parts.logits, -5.0, 5.0)
+    logits = np.concatenate([moderate, slopes], axis=3)
+    return layout.pack(
+        Parts(logits, parts.coef, parts.ar, parts.raw_variance, parts.raw_dof, parts.raw_initial)
     )

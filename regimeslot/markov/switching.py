@@ -10,23 +10,29 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regimeslot.errors import InvalidInputError
-from regimeslot.markov.emission import Observations
+from regimeslot.markov.emission import stack
 from regimeslot.markov.estimate import Estimate, estimate
-from regimeslot.markov.layout import Layout, Parts
+from regimeslot.markov.layout import Layout
 from regimeslot.markov.natural import (
     from_natural,
     from_vector,
     parameter_names,
-    to_natural,
 )
 from regimeslot.markov.objective import Priors
-from regimeslot.markov.prepare import Design, check_rows, make_layout, to_table
+from regimeslot.markov.prepare import (
+    Design,
+    canonical_order,
+    check_rows,
+    make_layout,
+    to_table,
+)
 from regimeslot.markov.result import MarkovSwitchingResult
 
 __all__ = ["MarkovSwitching"]
 
 Array = NDArray[np.float64]
 
+_BATCH_ROWS = 40_000  # rows of all chains of one batched call, so that buffers stay in cache
 _FORMS, _TRENDS, _LIKELIHOODS = ("mean", "intercept"), ("n", "c", "t", "ct"), ("gaussian", "t")
 
 
@@ -223,7 +229,7 @@ class MarkovSwitching:
             group = slice(begin, begin + size)
             found = estimate(
                 designs[0].layout,
-                _stack(pieces[group]),
+                stack(pieces[group]),
                 n_starts=n_starts,
                 priors=self._priors(),
                 initial=self._given_initial(),
@@ -360,7 +366,7 @@ class MarkovSwitching:
         information = found.information if found.information.size else None
         parts = layout.unpack(theta[None])
         if canonical and layout.n_regimes > 1:
-            order = _canonical_order(parts, design, scaling)
+            order = canonical_order(parts, design, scaling)
             if information is not None:
                 if layout.estimated_initial:
                     information = None  # its logits are relative to the last regime
@@ -381,29 +387,3 @@ class MarkovSwitching:
             start_retired=found.start_retired,
             known_information=information,
         )
-
-
-_BATCH_ROWS = 40_000  # rows of all chains of one batched call, so that buffers stay in cache
-
-
-def _stack(pieces: list[Observations]) -> Observations:
-    observed = None
-    if any(piece.observed is not None for piece in pieces):
-        n_rows = pieces[0].y.shape[1]
-        observed = np.concatenate(
-            [np.ones((1, n_rows)) if p.observed is None else p.observed for p in pieces]
-        )
-    return Observations(
-        np.concatenate([piece.y for piece in pieces]),
-        np.concatenate([piece.columns for piece in pieces]),
-        observed,
-    )
-
-
-def _canonical_order(parts: Parts, design: Design, scaling: Any) -> NDArray[np.intp]:
-    """Regimes by scale, then by the mean of their fitted locations."""
-    natural = to_natural(parts, design.layout, scaling)[0]
-    table = np.nan_to_num(design.columns())
-    location = natural.coef @ table.mean(axis=1)
-    scale = np.sqrt(natural.sigma2) if design.layout.switching_variance else np.zeros(len(location))
-    return np.lexsort((location, scale))

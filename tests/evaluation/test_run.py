@@ -152,3 +152,4 @@ def test_monthly_series_that_are_not_prices():
     assert run.next_date == pd.Timestamp("2021-09-01")
     assert set(run.study.forecasts) == set(names)
     assert "%" not in run.regime_table().index[0]
+    assert run.regime_table().index[0].endswith(" a month")
