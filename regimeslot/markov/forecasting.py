@@ -7,15 +7,29 @@ paths that agree on their latest regimes are merged into one with the same mean 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from regimeslot.markov.layout import Layout
+from regimeslot.errors import InvalidInputError
+from regimeslot.forecast import MixtureForecast
+from regimeslot.markov.chain import simulate_states
+from regimeslot.markov.layout import Layout, transition_from_logits
 from regimeslot.markov.natural import Natural
 
-__all__ = ["Components", "forecast_components", "simulate_rows"]
+if TYPE_CHECKING:
+    from regimeslot.markov.result import MarkovSwitchingResult
+
+__all__ = [
+    "Components",
+    "forecast_components",
+    "forecast_rows",
+    "simulate_rows",
+    "simulate_sample",
+]
 
 Array = NDArray[np.float64]
 
@@ -219,3 +233,56 @@ def simulate_rows(
             back = back - level[t - order : t][::-1]
         y[t] = level[t] + lag_coef[path[t]] @ back + shock[t]
     return y
+
+
+def forecast_rows(
+    result: MarkovSwitchingResult, steps: int, exog: object, exog_tvtp: object
+) -> MixtureForecast:
+    """Distributions of the ``steps`` rows after the last one that a result has seen."""
+    if not isinstance(steps, int | np.integer) or steps < 1:
+        raise InvalidInputError(f"steps must be an integer >= 1, got {steps!r}")
+    old, natural = result.design, result.natural
+    p = old.order
+    last = old.y[old.y.size - p :][::-1]
+    if np.isnan(last).any():
+        raise InvalidInputError(
+            f"a forecast needs the last {p} observations, and some are missing: fill them"
+        )
+    ahead = old.extend(np.zeros(steps), exog, exog_tvtp)
+    table = ahead.trend_and_exog()
+    locations = natural.coef[:, : len(table)] @ table
+    if len(ahead.tvtp):
+        transitions = transition_from_logits((natural.logits @ ahead.tvtp[:, p:])[None])[0]
+    else:
+        transitions = np.repeat(natural.transition[..., None], steps, axis=2)
+    found = forecast_components(
+        result.layout,
+        natural,
+        p,
+        result.last_state,
+        transitions,
+        locations[:, p:],
+        last,
+        locations[:, :p][:, ::-1],
+    )
+    labels = tuple(f"regime {i}" for i in range(result.n_regimes)) if p == 0 else None
+    return MixtureForecast(found.weights, found.locations, found.scales, found.dof, labels=labels)
+
+
+def simulate_sample(
+    result: MarkovSwitchingResult,
+    n_rows: int,
+    exog: object,
+    random_state: int | np.random.Generator | None,
+) -> pd.DataFrame:
+    """A new sample of a fitted model: columns ``y`` and ``regime``."""
+    if result.layout.n_tvtp:
+        raise InvalidInputError("simulate needs constant transitions")
+    rng = np.random.default_rng(random_state)
+    design, natural = result.design, result.natural
+    empty = replace(design, first_row=0, y=np.empty(0), exog=design.exog[:, :0], order=0)
+    table = empty.extend(np.zeros(n_rows), exog, None).trend_and_exog()
+    path = simulate_states(natural.transition, result.first_probs, n_rows, rng)[0]
+    locations = natural.coef[:, : len(table)] @ table
+    y = simulate_rows(result.layout, natural, design.order, path, locations, rng)
+    return pd.DataFrame({"y": y, "regime": path})

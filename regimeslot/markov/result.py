@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from regimeslot.errors import ConvergenceWarning, InvalidInputError, RegimeWarning
 from regimeslot.forecast import MixtureForecast
-from regimeslot.markov import diagnose, inference
-from regimeslot.markov.chain import elapsed_durations, expected_durations, simulate_states
+from regimeslot.markov import diagnose, forecasting, inference
+from regimeslot.markov.chain import elapsed_durations, expected_durations
 from regimeslot.markov.filtering import FilteredRows, filter_rows, most_probable_path
-from regimeslot.markov.forecasting import forecast_components, simulate_rows
-from regimeslot.markov.layout import Layout, transition_from_logits
+from regimeslot.markov.layout import Layout
 from regimeslot.markov.natural import (
     Natural,
     Scaling,
@@ -239,6 +238,18 @@ class MarkovSwitchingResult:
             raise InvalidInputError("transitions vary: use forecast(1, exog_tvtp=...) instead")
         return self._rows.filtered[:, -1] @ self.transition
 
+    @property
+    def first_probs(self) -> Array:
+        """Distribution (K,) of the regime of a sample's first row; constant transitions only."""
+        objective = Objective(self.layout, self._observations, 1, initial=self._given)
+        parts = self.layout.unpack(self.theta[None])
+        return objective.first_regime(parts, objective.transition(parts))[0]
+
+    @property
+    def last_state(self) -> Array:
+        """Filtered distribution (M,) of the (composite) state of the last row seen."""
+        return self._rows.state
+
     # -- new rows, forecasts, simulation ----------------------------------------------------
 
     def update(
@@ -272,35 +283,7 @@ class MarkovSwitchingResult:
         steps : int
         exog, exog_tvtp : (steps, ...) future regressors, where the model has them
         """
-        if not isinstance(steps, int | np.integer) or steps < 1:
-            raise InvalidInputError(f"steps must be an integer >= 1, got {steps!r}")
-        p, old = self.design.order, self.design
-        last = old.y[old.y.size - p :][::-1]
-        if np.isnan(last).any():
-            raise InvalidInputError(
-                f"a forecast needs the last {p} observations, and some are missing: fill them"
-            )
-        ahead = old.extend(np.zeros(steps), exog, exog_tvtp)
-        table = ahead.trend_and_exog()
-        locations = self.natural.coef[:, : len(table)] @ table
-        if len(ahead.tvtp):
-            transitions = transition_from_logits((self.natural.logits @ ahead.tvtp[:, p:])[None])[0]
-        else:
-            transitions = np.repeat(self.natural.transition[..., None], steps, axis=2)
-        found = forecast_components(
-            self.layout,
-            self.natural,
-            p,
-            self._rows.state,
-            transitions,
-            locations[:, p:],
-            last,
-            locations[:, :p][:, ::-1],
-        )
-        labels = tuple(f"regime {i}" for i in range(self.n_regimes)) if p == 0 else None
-        return MixtureForecast(
-            found.weights, found.locations, found.scales, found.dof, labels=labels
-        )
+        return forecasting.forecast_rows(self, steps, exog, exog_tvtp)
 
     def simulate(
         self,
@@ -311,22 +294,9 @@ class MarkovSwitchingResult:
     ) -> pd.DataFrame:
         """Draw a new sample from the fitted model: columns ``y`` and ``regime``.
 
-        The chain starts from its stationary distribution; constant transitions only.
+        The chain starts as the model says a sample does; constant transitions only.
         """
-        if self.layout.n_tvtp:
-            raise InvalidInputError("simulate needs constant transitions")
-        rng = np.random.default_rng(random_state)
-        empty = replace(
-            self.design, first_row=0, y=np.empty(0), exog=self.design.exog[:, :0], order=0
-        )
-        table = empty.extend(np.zeros(n_rows), exog, None).trend_and_exog()
-        objective = Objective(self.layout, self._observations, 1)
-        parts = self.layout.unpack(self.theta[None])
-        first = objective.first_regime(parts, objective.transition(parts))[0]
-        path = simulate_states(self.natural.transition, first, n_rows, rng)[0]
-        locations = self.natural.coef[:, : len(table)] @ table
-        y = simulate_rows(self.layout, self.natural, self.design.order, path, locations, rng)
-        return pd.DataFrame({"y": y, "regime": path})
+        return forecasting.simulate_sample(self, n_rows, exog, random_state)
 
     # -- text, picture, storage -------------------------------------------------------------
 

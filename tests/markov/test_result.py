@@ -122,7 +122,7 @@ def test_forecast_moments_match_simulated_futures(form):
     natural, n_draws = found.natural, 40_000
     last = found.design.y[-2:][::-1]
     matrix = found.transition
-    states = rng.choice(found._rows.state.size, n_draws, p=found._rows.state)
+    states = rng.choice(found.last_state.size, n_draws, p=found._rows.state)
     digits = np.stack(np.unravel_index(states, (2,) * (3 if form == "mean" else 1)))
     mean = natural.coef[:, 0]
     back = np.repeat(last[:, None], n_draws, axis=1)
