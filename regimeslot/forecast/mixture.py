@@ -21,6 +21,7 @@ from regimeslot.forecast.checks import (
 )
 from regimeslot.forecast.combine import concatenated, described, pooled
 from regimeslot.forecast.crps import mixture_crps
+from regimeslot.forecast.draw import draw, mean_beyond
 from regimeslot.forecast.root import mixture_quantile
 
 if TYPE_CHECKING:
@@ -343,17 +344,7 @@ class MixtureForecast:
         """
         levels = as_levels(level, "level")
         cut = np.atleast_2d(self.quantile(np.atleast_1d(levels)))
-        live = (self.weights > 0)[:, None, :]
-        points = cut[:, :, None]
-        partial = np.where(live, density.lower_tail_mean(points, *self._parts()), 0.0)
-        below = np.where(live, density.lower_tail(points, *self._parts()), 0.0)
-        weights = self.weights
-        total = np.einsum("nk,nmk->nm", weights, partial)
-        # the share of outcomes below q differs from the level by rounding: count the rest at q
-        rest = np.atleast_1d(levels) - np.einsum("nk,nmk->nm", weights, below)
-        shortfall = -(total + cut * rest) / np.atleast_1d(levels)
-        no_mean = np.any((weights > 0) & (self.dof <= 1.0), axis=1)
-        shortfall[no_mean] = np.inf
+        shortfall = mean_beyond(cut, np.atleast_1d(levels), self.weights, self._parts())
         return shortfall.reshape(len(self), *levels.shape)
 
     def probability_of_loss(self) -> Array:
@@ -371,18 +362,7 @@ class MixtureForecast:
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 0:
             raise InvalidInputError(f"size must be a whole number of draws per row, got {size!r}")
         rng = np.random.default_rng(random_state)
-        cumulative = np.cumsum(self.weights, axis=1)
-        # scaled by the last sum, so that rounding never picks a component without weight
-        pick = rng.uniform(size=(len(self), int(size))) * cumulative[:, -1:]
-        chosen = (pick[:, :, None] >= cumulative[:, None, :]).sum(axis=2)
-        m, s, nu, skew = (np.take_along_axis(part[:, 0], chosen, 1) for part in self._parts())
-        gaussian = np.isinf(nu)
-        draws = np.abs(rng.standard_normal(nu.shape))
-        chi = rng.standard_gamma(0.5 * np.where(gaussian, 1.0, nu))
-        with np.errstate(divide="ignore", over="ignore"):
-            draws *= np.where(gaussian, 1.0, np.sqrt(0.5 * nu / chi))
-        right = rng.uniform(size=nu.shape) < 0.5 * (1.0 + skew)
-        return m + s * draws * np.where(right, 1.0 + skew, skew - 1.0)
+        return draw(int(size), self.weights, self._parts(), rng)
 
     def to_frame(self) -> pd.DataFrame:
         """One flat column per parameter and component, ``weight_0``, ``location_0``, ...

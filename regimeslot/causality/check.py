@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from regimeslot.causality.data import index_of, position, rewrite, rows_of
 from regimeslot.errors import CausalityError, InvalidInputError
 
 __all__ = ["assert_causal"]
 
 Rows = dict[int, NDArray[np.float64]]
 
-_HUGE = 1e6
 _WAYS = ("noise", "huge", "cut off")
 
 
@@ -183,7 +183,7 @@ def _check_feature(
     lag: int,
     rng: np.random.Generator,
 ) -> None:
-    index = _index(data[0])
+    index = index_of(data[0])
     before = _feature_output(target(*data), index)
     held = sorted(before.rows)
     if chosen is None:
@@ -201,7 +201,7 @@ def _check_feature(
                 f"{check.name} gives no row up to {t - 1 + lag}: choose later rows="
             )
         for way in _WAYS:
-            rewritten = [_rewrite(part, _position(part, index, t), way, rng) for part in data]
+            rewritten = [rewrite(part, position(part, index, t), way, rng) for part in data]
             with _quiet():
                 output = target(*rewritten)
             shown = index[:t] if way == "cut off" else index
@@ -278,8 +278,8 @@ def _check_model(
         )
     start = first - delay  # the targets of the rows between are unfinished when first is forecast
     fitted = copy.deepcopy(model)
-    fitted.fit(_slice(X, 0, start), _slice(y, 0, start))
-    index = _index(X)
+    fitted.fit(rows_of(X, 0, start), rows_of(y, 0, start))
+    index = index_of(X)
     chosen = _draw(range(first, n - 1), n_rows, rng) if chosen is None else chosen
     for t in chosen:
         if not first <= t < n:
@@ -290,9 +290,9 @@ def _check_model(
         asked = "with y" if with_y else "without y"
 
         def forecast(X: Any, y: Any, stop: int, with_y: bool = with_y) -> _Output:
-            rows = _slice(X, start, stop)
+            rows = rows_of(X, start, stop)
             return _forecast_output(
-                fitted.predict(rows, _slice(y, start, stop)) if with_y else fitted.predict(rows),
+                fitted.predict(rows, rows_of(y, start, stop)) if with_y else fitted.predict(rows),
                 start,
             )
 
@@ -301,8 +301,8 @@ def _check_model(
             for way in _WAYS:
                 stop = t + 1 if way == "cut off" else n
                 value = "noise" if way == "cut off" else way
-                X_new = _rewrite(X, t + 1, value, rng)
-                y_new = _rewrite(y, t - delay, value, rng)
+                X_new = rewrite(X, t + 1, value, rng)
+                y_new = rewrite(y, t - delay, value, rng)
                 with _quiet():
                     after = forecast(X_new, y_new, stop)
                 event = _event(way, f"X after and y from row {index[t]} on")
@@ -329,81 +329,6 @@ def _forecast_output(forecast: Any, first: int) -> _Output:
 
 
 # --------------------------------------------------------------------------- rewriting
-
-
-def _rewrite(part: Any, start: int, way: str, rng: np.random.Generator) -> Any:
-    """Copy of ``part`` whose rows from ``start`` on are replaced, or left away.
-
-    New rows are drawn from the old ones whole, so that a bar keeps its high above its low, and
-    then scaled (where a column is positive throughout) or shifted.
-    """
-    if way == "cut off":
-        return _slice(part, 0, start)
-    if _holds_frame(part):
-        return dataclasses.replace(part, frame=_rewrite(part.frame, start, way, rng))
-    if not isinstance(part, pd.DataFrame | pd.Series):
-        array = np.asarray(part)
-        table = pd.DataFrame(array.reshape(len(array), -1))
-        return _rewrite(table, start, way, rng).to_numpy().reshape(array.shape)
-    count = len(part) - start
-    drawn = rng.integers(0, len(part), size=max(count, 0))
-    noise = rng.standard_normal(max(count, 0))
-    if isinstance(part, pd.DataFrame):
-        columns = {c: _rewrite_column(part[c], start, drawn, noise, way) for c in part.columns}
-        return pd.DataFrame(columns, index=part.index)
-    return _rewrite_column(part, start, drawn, noise, way)
-
-
-def _rewrite_column(
-    column: pd.Series,
-    start: int,
-    drawn: NDArray[np.intp],
-    noise: NDArray[np.float64],
-    way: str,
-) -> pd.Series:
-    if not pd.api.types.is_numeric_dtype(column.dtype):
-        return column
-    old = column.to_numpy(dtype=float)
-    new = old.copy()
-    size = _HUGE if way == "huge" else 1.0
-    if (old > 0).all():
-        new[start:] = size * old[drawn] * np.exp(0.5 * noise)
-    else:
-        spread = float(np.nanstd(old)) or 1.0
-        new[start:] = size * (old[drawn] + spread * noise)
-    return pd.Series(new, index=column.index, name=column.name)
-
-
-def _holds_frame(part: Any) -> bool:
-    """Whether this is a ``Prices`` object; a frame's own column may be called "frame" too."""
-    return dataclasses.is_dataclass(part) and hasattr(part, "frame")
-
-
-def _index(part: Any) -> pd.Index:
-    part = part.frame if _holds_frame(part) else part
-    if isinstance(part, pd.DataFrame | pd.Series):
-        return part.index
-    return pd.RangeIndex(len(part))
-
-
-def _position(part: Any, index: pd.Index, t: int) -> int:
-    """First row of ``part`` that belongs to row t of the first argument or later."""
-    own = _index(part)
-    if _holds_frame(part) or isinstance(part, pd.DataFrame | pd.Series):
-        return int(own.searchsorted(index[t]))
-    if len(own) != len(index):
-        raise InvalidInputError(
-            f"an array beside data of {len(index)} rows must have as many, got {len(own)}"
-        )
-    return t
-
-
-def _slice(part: Any, start: int, stop: int) -> Any:
-    if _holds_frame(part):
-        return dataclasses.replace(part, frame=part.frame.iloc[start:stop])
-    if isinstance(part, pd.DataFrame | pd.Series):
-        return part.iloc[start:stop]
-    return part[start:stop]
 
 
 def _draw(candidates: Sequence[int], n_rows: int, rng: np.random.Generator) -> list[int]:
