@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 
 _FIRST_EM = 4  # EM steps of every candidate of a screening
 _SECOND_EM = 6  # further steps of the better third
+_SECOND_EM_LONG = 3  # the same on stretches of a long series, whose optima are far apart
 _LAST_EM = 2  # on all rows, before BFGS
 _DIRECT_EM = 5  # where all candidates are taken to their optimum
 _POLISH_WORK = 40_000  # rows x states of the starts that are taken to their optimum
@@ -255,7 +256,8 @@ def _screen(
         return _em(objective, theta, series, _DIRECT_EM), series
     theta = _em(objective, theta, series, _FIRST_EM)
     chosen = _best(objective.value(theta, series), n_series, max(keep, candidates // 3))
-    theta = _em(objective, theta[chosen], series[chosen], _SECOND_EM)
+    steps = _SECOND_EM if n_segments == 1 else _SECOND_EM_LONG
+    theta = _em(objective, theta[chosen], series[chosen], steps)
     series = series[chosen]
     chosen = _best(objective.value(theta, series), n_series, keep)
     return theta[chosen], series[chosen]

@@ -27,6 +27,7 @@ Flags = NDArray[np.bool_]
 
 LEFT_TO_GAIN = 1e-3  # log-likelihood that a converged fit may still be short of
 _FINE = 1e-9  # expected gain at which the last BFGS stops
+_COARSE = 1e-6  # and the one before it
 _FLAT = 1e-4  # gain of several iterations together below which BFGS has nothing to do any more
 _CLOSE = 1e-4  # expected gain below which the Hessian before the last steps serves as the last one
 _SMALL_LOGIT = -5.0  # a transition rarer than this relative to staying may be at zero
@@ -305,7 +306,7 @@ def polish(
             lambda trial, which: objective.value_and_gradient(trial, series[which]),
             theta,
             inverse,
-            tolerance=_FINE,
+            tolerance=_FINE if gain.max() < _CLOSE else _COARSE,  # another round will follow
             max_iterations=100,
             least_progress=_FLAT,
         )
