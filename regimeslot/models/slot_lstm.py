@@ -120,8 +120,16 @@ class SlotLSTM(SlotLayers):
                 stacklevel=2,
             )
         super().__init__(
-            *(input_size, hidden_size, [f"_l{number}" for number in range(num_layers)]),
-            *(bias, device, dtype, n_slots, attention, write_stay, memory_span),
+            input_size,
+            hidden_size,
+            [f"_l{number}" for number in range(num_layers)],
+            bias,
+            device,
+            dtype,
+            n_slots,
+            attention,
+            write_stay,
+            memory_span,
         )
         self.num_layers = num_layers
         self.batch_first = batch_first
@@ -194,7 +202,7 @@ class SlotLSTM(SlotLayers):
         steps = sequence_mask(T, B, lengths, mask, x.device)
         if steps is not None:
             x = x.masked_fill(~steps.unsqueeze(2), 0)
-        check_finite(x, self.weight_ih_l0)
+        check_finite(x, self.get_parameter("weight_ih_l0"))
         output, state, attention = self._layers(x.permute(0, 2, 1), hx, steps)
 
         output = output.transpose(0, 1) if self.batch_first else output
@@ -246,7 +254,7 @@ class SlotLSTM(SlotLayers):
                 f"expected packed data of shape (steps, {self.input_size}), "
                 f"got {tuple(packed.data.shape)}"
             )
-        check_finite(packed.data, self.weight_ih_l0)
+        check_finite(packed.data, self.get_parameter("weight_ih_l0"))
         # In sorted order throughout, as nn.LSTM: only states are brought into the caller's order.
         x, sizes = pad_packed_sequence(PackedSequence(packed.data, packed.batch_sizes))
         if hx is not None and packed.sorted_indices is not None:
@@ -298,8 +306,16 @@ class SlotLSTMCell(SlotLayers):
         memory_span: float = 64.0,
     ) -> None:
         super().__init__(
-            *(input_size, hidden_size, [""], bias, device, dtype),
-            *(n_slots, attention, write_stay, memory_span),
+            input_size,
+            hidden_size,
+            [""],
+            bias,
+            device,
+            dtype,
+            n_slots,
+            attention,
+            write_stay,
+            memory_span,
         )
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
@@ -312,7 +328,7 @@ class SlotLSTMCell(SlotLayers):
                 f"expected an input of shape (B, {self.input_size}) or ({self.input_size},), "
                 f"got {tuple(input.shape)}"
             )
-        check_finite(input, self.weight_ih)
+        check_finite(input, self.get_parameter("weight_ih"))
         single = input.dim() == 1
         x = input.unsqueeze(0) if single else input
         if single and hx is not None:

@@ -172,7 +172,6 @@ class _SlotLayer(torch.autograd.Function):
         Z = torch.baddbmm((bias.unsqueeze(1) * scale).unsqueeze(0), weight, x)
         U = weight_hh * scale
         growth = offset.exp().unsqueeze(2)
-        one = x.new_ones(())
 
         history = T if keep else 1
         hidden = x.new_empty(T + 1, H, B)
@@ -186,6 +185,7 @@ class _SlotLayer(torch.autograd.Function):
 
         steps = _Steps(Z, H, S)
         h, C, q, m, w = (v.unbind(0) for v in (hidden, memory, decay, seen, writes))
+        by_slot = writes.unsqueeze(2).unbind(0)
         for t in range(T):
             z = steps.all[t]
             torch.addmm(z, U, h[t], out=z)
@@ -208,16 +208,17 @@ class _SlotLayer(torch.autograd.Function):
             now, later = C[t % len(C)], C[(t + 1) % len(C)]
             decays = q[t % len(q)]
             forget = steps.forget[t].exp_()
-            torch.addcmul(one, growth, forget, out=decays)
-            decays.reciprocal_()
+            torch.mul(growth, forget, out=decays)
+            decays.add_(1).reciprocal_()
             torch.mul(steps.enter[t], candidate, out=content)
             torch.addcmul(content, decays, now, value=-1, out=blend)
-            torch.addcmul(now, w[t].unsqueeze(1), blend, out=later)
+            torch.addcmul(now, by_slot[t], blend, out=later)
 
-            torch.mul(later, attention[0].unsqueeze(1), out=blend)
-            torch.sum(blend, 0, out=m[t])
-            m[t].mul_(2).sigmoid_().mul_(2).sub_(1)
-            torch.mul(steps.output[t], m[t], out=h[t + 1])
+            torch.mul(later, steps.read[t], out=blend)
+            mixed = m[t]
+            torch.sum(blend, 0, out=mixed)
+            mixed.mul_(2).sigmoid_().mul_(2).sub_(1)
+            torch.mul(steps.output[t], mixed, out=h[t + 1])
             if mask is not None:
                 torch.where(mask[t], h[t + 1], h[t], out=h[t + 1])
 
@@ -236,10 +237,15 @@ class _SlotLayer(torch.autograd.Function):
         saved = ctx.saved_tensors
         mask, sparse, stay = ctx.flags
         if torch.is_grad_enabled():  # create_graph: differentiable, at the plain loop's speed
-            layer = LayerInput(*saved[:8], mask, sparse, stay)
+            x, weight_ih, weight_hh, bias, offset, h, C, w = saved[:8]
+            layer = LayerInput(
+                x, weight_ih, weight_hh, bias, offset, h, C, w, mask=mask, sparse=sparse, stay=stay
+            )
             gradients = _differentiable_gradients(layer, by_output[:3], ctx.needs_input_grad[:8])
         else:
-            gradients = _gradients(saved, mask, sparse, stay, by_output[:3])
+            gradients = _gradients(
+                saved, mask, sparse, stay, by_output[:3], ctx.needs_input_grad[0]
+            )
         return (*gradients, None, None, None, None)
 
 
@@ -253,7 +259,9 @@ class _Steps:
         self.enter = Z[:, H : 2 * H].unbind(0)
         self.candidate = Z[:, 2 * H : 3 * H].unbind(0)
         self.output = Z[:, 3 * H : 4 * H].unbind(0)
-        self.attention = Z[:, 4 * H :].unflatten(1, (2, S)).unbind(0)
+        attention = Z[:, 4 * H :].unflatten(1, (2, S))
+        self.attention = attention.unbind(0)
+        self.read = attention[:, 0].unsqueeze(2).unbind(0)  # (S, 1, B), beside slots (S, H, B)
 
 
 def _write_attention(Z: Tensor, H: int, S: int, *, separate: bool) -> Tensor:
@@ -267,24 +275,34 @@ def _gradients(
     sparse: bool,
     stay: float,
     by_output: tuple[Tensor | None, ...],
-) -> tuple[Tensor, ...]:
+    by_x: bool,
+) -> tuple[Tensor | None, ...]:
     """Derivatives by the eight inputs; every line is one line of the forward pass, transposed."""
-    x, weight_ih, weight_hh, _, offset, _, C0, w0, Z, hidden, memory, decay, seen, writes = saved
+    x, weight_ih, weight_hh, _, offset = saved[:5]
+    Z, hidden, memory, decay, seen, writes = saved[8:]
     (S, H), T, B = offset.shape, x.shape[0], x.shape[2]
     by_h_out, by_C_out, by_w_out = by_output
     dZ = torch.empty_like(Z)
-    dC = torch.zeros_like(C0) if by_C_out is None else by_C_out.clone()
-    dh = x.new_zeros(H, B)
-    dw_carried = torch.zeros_like(w0) if by_w_out is None else by_w_out.clone()
-    d_offset = torch.zeros_like(dC)
+    # Batch-last like all else: the caller's states and gradients may lie batch-first in memory.
+    dC, dh, d_w = x.new_zeros(S, H, B), x.new_zeros(H, B), x.new_zeros(S, B)
+    if by_C_out is not None:
+        dC.copy_(by_C_out)
+    if by_w_out is not None:
+        d_w.copy_(by_w_out)
+    d_offset = x.new_empty(T, S, H)
     back = weight_hh.T.contiguous()
+    d_ih, d_hh = torch.zeros_like(weight_ih), torch.zeros_like(weight_hh)
+    inputs, before = x.mT.unbind(0), hidden.mT.unbind(0)
 
-    content, d_read, one_gate = x.new_empty(H, B), x.new_empty(H, B), x.new_empty(H, B)
-    pair, weighted, scratch = x.new_empty(2, S, H, B), torch.empty_like(dC), torch.empty_like(dC)
-    d_attention = x.new_empty(2, S, B)
+    content, d_read = x.new_empty(H, B), x.new_empty(H, B)
+    squares, scratch = x.new_empty(3 * H, B), x.new_empty(S, H, B)  # few buffers: they stay cached
+    d_attention, total = x.new_empty(2, S, B), x.new_empty(2, 1, B)
+    d_reading, d_write = d_attention.unbind(0)
+    slope, by_offset = squares[H : 2 * H], d_offset.unbind(0)
     z, d = _Steps(Z, H, S), _Steps(dZ, H, S)
-    C, q, m, w = (v.unbind(0) for v in (memory, decay, seen, writes))
-    incoming = None if by_h_out is None else by_h_out.unbind(0)
+    C, q, m = (v.unbind(0) for v in (memory, decay, seen))
+    w = writes.unsqueeze(2).unbind(0)
+    incoming = None if by_h_out is None else by_h_out.contiguous().unbind(0)
     for t in range(T - 1, -1, -1):
         if incoming is not None:
             dh += incoming[t]
@@ -292,73 +310,71 @@ def _gradients(
         if mask is not None:
             held = dh * ~mask[t]
             dh *= mask[t]
-        enter, candidate, output, attention = (
-            z.enter[t],
-            z.candidate[t],
-            z.output[t],
-            z.attention[t],
-        )
-        decays, now = q[t], C[t]
+        enter, candidate, mixed = z.enter[t], z.candidate[t], m[t]
+        attention, decays, now = z.attention[t], q[t], C[t]
 
         # h = output tanh(read), read = sum_s r_s C_s
-        torch.mul(output, output, out=one_gate)
-        torch.sub(output, one_gate, out=one_gate)
-        torch.mul(dh, m[t], out=d.output[t])
-        d.output[t].mul_(one_gate)
-        dh *= output
-        torch.mul(m[t], m[t], out=d_read)
+        torch.mul(dh, mixed, out=d.output[t])
+        dh *= z.output[t]
+        torch.mul(mixed, mixed, out=d_read)
         torch.addcmul(dh, dh, d_read, value=-1, out=d_read)
-        torch.mul(C[t + 1], d_read, out=pair[0])
-        dC.addcmul_(attention[0].unsqueeze(1), d_read)
+        torch.mul(C[t + 1], d_read, out=scratch)
+        torch.sum(scratch, 1, out=d_reading)
+        dC.addcmul_(z.read[t], d_read)
 
         # C' = C + w (content - decay C)
         torch.mul(enter, candidate, out=content)
         torch.addcmul(content, decays, now, value=-1, out=scratch)
-        torch.mul(scratch, dC, out=pair[1])
-        torch.sum(pair, 2, out=d_attention)
-        torch.mul(dC, w[t].unsqueeze(1), out=weighted)
-        torch.sum(weighted, 0, out=content)  # derivative by the content, from here on
-        weighted *= decays
-        dC -= weighted
-        weighted *= now
-        weighted.addcmul_(weighted, decays, value=-1)
-        d_offset += weighted
-        torch.sum(weighted, 0, out=d.forget[t])
-
-        torch.mul(enter, enter, out=one_gate)
-        torch.sub(enter, one_gate, out=one_gate)
+        scratch *= dC
+        torch.sum(scratch, 1, out=d_write)
+        torch.mul(dC, w[t], out=scratch)
+        torch.sum(scratch, 0, out=content)  # derivative by the content, from here on
+        scratch *= decays
+        dC -= scratch
+        scratch *= now
+        scratch.addcmul_(scratch, decays, value=-1)
+        torch.sum(scratch, 2, out=by_offset[t])
+        torch.sum(scratch, 0, out=d.forget[t])
         torch.mul(content, candidate, out=d.enter[t])
-        d.enter[t].mul_(one_gate)
-        content *= enter
-        torch.mul(candidate, candidate, out=one_gate)
-        torch.addcmul(content, content, one_gate, value=-1, out=d.candidate[t])
+        torch.mul(content, enter, out=d.candidate[t])
+
+        # sigmoid' = v - v^2 for two gates; tanh' = 1 - v^2 for the one between them
+        gates = z.sigmoids[t]
+        torch.mul(gates, gates, out=squares)
+        torch.sub(gates, squares, out=squares)
+        slope.add_(1).sub_(candidate)
+        d.sigmoids[t].mul_(squares)
 
         if mask is not None:
-            d_attention[1] *= mask[t]
+            d_write *= mask[t]
         if stay:
-            d_attention[1] += dw_carried
-            fresh = d_attention[1] if mask is None else d_attention[1] * mask[t]
-            dw_carried = d_attention[1] - (1 - stay) * fresh
-            d_attention[1] = (1 - stay) * fresh
+            d_write += d_w
+            fresh = d_write if mask is None else d_write * mask[t]
+            d_w = d_write - (1 - stay) * fresh
+            torch.mul(fresh, 1 - stay, out=d_write)
         logits = d.attention[t]
         if sparse:
             logits.copy_(sparsemax_gradient(attention, d_attention, 1))
         else:
             torch.mul(d_attention, attention, out=logits)
-            torch.addcmul(logits, attention, logits.sum(1, keepdim=True), value=-1, out=logits)
+            torch.sum(logits, 1, keepdim=True, out=total)
+            torch.addcmul(logits, attention, total, value=-1, out=logits)
+        # Weights step by step: the gates are still in the cache.
+        d_ih.addmm_(d.all[t], inputs[t])
+        d_hh.addmm_(d.all[t], before[t])
         torch.mm(back, d.all[t], out=dh)
         if held is not None:
             dh += held
 
     return (
-        weight_ih.T @ dZ,
-        torch.bmm(dZ, x.mT).sum(0),
-        torch.bmm(dZ, hidden[:-1].mT).sum(0),
+        torch.bmm(weight_ih.T.expand(T, -1, -1), dZ) if by_x else None,
+        d_ih,
+        d_hh,
         dZ.sum((0, 2)),
-        d_offset.sum(2),
+        d_offset.sum(0),
         dh,
         dC,
-        dw_carried,
+        d_w,
     )
 
 
