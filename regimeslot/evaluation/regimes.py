@@ -63,12 +63,16 @@ class RegimeView:
         """Words from calm to wild, with the typical size of a day in each."""
         scale, mark = (100.0, " %") if self.dataset.transform == "log-return" else (1.0, "")
         return [
-            f"{word}, {scale * size:.2g}{mark} a {self._step()}"
+            f"{word}, {scale * size:.2g}{mark} {self._span()}"
             for word, size in zip(regime_names(self.n_regimes), self._typical_std(), strict=True)
         ]
 
+    def _span(self) -> str:
+        """What a target covers: a day, a month, 5 days, or a step where there are no dates."""
+        horizon = self.dataset.horizon
+        return f"a {self._step()}" if horizon == 1 else f"in {horizon} {self._step()}s"
+
     def _step(self) -> str:
-        """What a row is called: a day, a month, or a step where the index holds no dates."""
         index = self.dataset.index
         known = isinstance(index, pd.DatetimeIndex) and len(index) > 1
         return _STEPS.get(infer_frequency(index), "step") if known else "step"
@@ -106,10 +110,13 @@ class RegimeView:
         return pd.DataFrame(weights, index=range(1, steps + 1), columns=self.names)
 
     def expected_time_left(self) -> float:
-        """Expected sessions left in the likeliest regime, 1 / (1 - P_kk)."""
+        """Expected sessions left in the likeliest regime, h / (1 - P_kk) with horizon h.
+
+        A model of h-step targets moves once every h sessions.
+        """
         likely = int(self.outlook(1).to_numpy()[0].argmax())
         leaving = 1.0 - self.transition().to_numpy()[likely, likely]
-        return float(1.0 / max(leaving, 1e-12))
+        return float(self.dataset.horizon / max(leaving, 1e-12))
 
     def sessions_so_far(self) -> int:
         """Sessions for which the likeliest regime has been the likeliest, up to the last row."""

@@ -153,3 +153,11 @@ def test_monthly_series_that_are_not_prices():
     assert set(run.study.forecasts) == set(names)
     assert "%" not in run.regime_table().index[0]
     assert run.regime_table().index[0].endswith(" a month")
+
+
+def test_regimes_of_a_week_count_sessions():
+    run = fit_run(prices(), RunSettings(models=("markov",), horizon=5))
+    assert run.regime_table().index[0].endswith(" in 5 days")
+    matrix = run.transition_matrix().to_numpy()
+    likely = run.regime_outlook(1).to_numpy()[0].argmax()
+    assert run.expected_time_left() == pytest.approx(5 / (1 - matrix[likely, likely]))
