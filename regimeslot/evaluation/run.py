@@ -124,7 +124,7 @@ class Run:
         return pd.DataFrame() if self.regimes is None else self.regimes.transition()
 
     def expected_time_left(self) -> float:
-        """Expected sessions left in the most probable regime, 1 / (1 - P_kk); NaN without one."""
+        """Expected sessions left in the most probable regime, h / (1 - P_kk); NaN without one."""
         return math.nan if self.regimes is None else self.regimes.expected_time_left()
 
     def to_json(self) -> dict[str, Any]:
