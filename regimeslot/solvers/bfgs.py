@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from regimeslot.solvers.memory import keep_freed_memory
+
 __all__ = ["Minimum", "minimize_bfgs"]
 
 Array = NDArray[np.float64]
@@ -22,7 +24,6 @@ Objective = Callable[[Array], tuple[float, Array]]
 _ARMIJO = 1e-4
 _LARGEST_STEP = 2.0  # in any one parameter; parameters here are logits and log-scales
 _SMALLEST_STEP = 1e-10
-_LARGE_BLOCK = 4_000_000  # doubles, just below the threshold's maximum of 32 MiB
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def minimize_bfgs(
     >>> minimize_bfgs(bowl, np.ones(2), np.eye(2)).x.round(6)
     array([0., 0.])
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     value, gradient = objective(x)
     n_evaluations = 1
     metric = inverse_hessian
@@ -106,17 +107,6 @@ def minimize_bfgs(
         metric = _updated(metric, candidate - x, new_gradient - gradient)
         x, value, gradient = candidate, new_value, new_gradient
     return Minimum(x, value, metric, n_evaluations, False)
-
-
-def _keep_freed_memory() -> None:
-    """Stop glibc from handing freed temporaries back to the system between evaluations.
-
-    An objective's temporaries of some 100 kB are mapped, faulted in page by page and unmapped at
-    every evaluation, which can take longer than the arithmetic. Freeing one large block raises the
-    allocator's dynamic threshold for that to its maximum (mallopt(3), M_MMAP_THRESHOLD); other
-    allocators take no notice.
-    """
-    np.empty(_LARGE_BLOCK)
 
 
 def _shorter(length: float, slope: float, increase: float) -> float:
