@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import stdtrit
-
+from regimeslot.evaluation.comparison import SIGNIFICANT, Difference, score_difference
+from regimeslot.evaluation.regime_value import REGIME_MODELS
+from regimeslot.evaluation.regime_value import regime_value as evaluation_of_regimes
 from regimeslot.reporting.tables import Cell, Table, cell
 from regimeslot.reporting.view import View
-from regimeslot.reporting.words import SIGNIFICANT, count, share, signed, verdict
+from regimeslot.reporting.words import count, share, signed, verdict
 
 __all__ = [
-    "Difference",
     "attribution",
-    "cumulative_band",
     "difference",
     "regime_sentence",
     "regime_value",
@@ -25,119 +21,16 @@ __all__ = [
     "trust",
 ]
 
-Array = NDArray[np.float64]
-
-_PATHS = 400
-_BAND_POINTS = 300
-
-_NET = "Second expert and switching, over one expert"
-# What each comparison isolates: question, model, control. All share the same experts.
-_REGIME_QUESTIONS = (
-    ("Memory, without a gate", "slots-markov", "slots-static"),
-    ("Memory, beside a gate", "slots-sticky", "slots-softmax"),
-    ("Gate, without memory", "slots-softmax", "slots-static"),
-    ("Gate, beside memory", "slots-sticky", "slots-markov"),
-    ("Memory and gate together", "slots-sticky", "slots-static"),
-    (_NET, "slots-sticky", "slots-single"),
-)
-_CONTROLS = {
-    "slots-static": "slots-static (two experts with constant weights)",
-    "slots-softmax": "slots-softmax (a gate without memory)",
-    "slots-single": "slots-single (one expert with the same features)",
-}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Mean log-score gain of one model over another, in nats a row.
-
-    Attributes
-    ----------
-    model, against : str
-    gain, low, high : float
-        Mean and its 95 % interval (Newey-West).
-    t, p : float
-    won : float
-        Share of rows in which the model was better.
-    """
-
-    model: str
-    against: str
-    gain: float
-    low: float
-    high: float
-    t: float
-    p: float
-    won: float
-
-    @property
-    def found(self) -> bool:
-        """Whether the difference can be told from chance, either way."""
-        return abs(self.t) >= SIGNIFICANT
-
 
 def difference(view: View, model: str, against: str) -> Difference:
     """Compare two models of the study."""
-    test = view.test(model, against)
-    gain = test.mean_difference
-    error = abs(gain / test.t) if math.isfinite(test.t) and test.t != 0.0 else 0.0
-    half = float(stdtrit(max(test.n - 1, 1), 0.975)) * error
-    won = float(np.mean(view.gain(model, against) > 0.0))
-    return Difference(model, against, gain, gain - half, gain + half, test.t, test.p, won)
-
-
-def cumulative_band(
-    gain: Array, *, horizon: int = 1, seed: int = 0
-) -> tuple[NDArray[np.intp], Array, Array]:
-    """Rows, lower and upper 95 % band of a cumulative gain, by a circular block bootstrap.
-
-    Blocks of the centred gains are drawn with replacement and summed; the band is the cumulative
-    gain plus and minus what such sums reach by chance. Where it leaves out zero at the end, the
-    whole gain is more than chance.
-
-    Parameters
-    ----------
-    gain : (n,)
-        Log-score differences, row by row.
-    horizon : int
-        Rows that a target covers; blocks are longer than that.
-    seed : int
-
-    Returns
-    -------
-    rows, low, high : (m,)
-        At no more than a few hundred rows, the last included.
-
-    References
-    ----------
-    Politis, D. N. and Romano, J. P. (1992). A circular block-resampling procedure for stationary
-    data. In Exploring the Limits of Bootstrap, 263-270.
-
-    Examples
-    --------
-    >>> rows, low, high = cumulative_band(np.random.default_rng(0).standard_normal(50) + 1.0)
-    >>> int(rows[-1]), bool(low[-1] < 50.0 < high[-1])
-    (49, True)
-    """
-    n = len(gain)
-    block = min(block_length(n, horizon), n)
-    rng = np.random.default_rng(seed)
-    blocks = -(-n // block)
-    starts = rng.integers(0, n, size=(_PATHS, blocks))
-    centred = gain - gain.mean()
-    wrapped = np.concatenate([centred, centred[: block - 1]])
-    pieces = np.lib.stride_tricks.sliding_window_view(wrapped, block)
-    paths = np.cumsum(pieces[starts].reshape(_PATHS, -1)[:, :n], axis=1)
-    rows = np.unique(np.linspace(0, n - 1, min(n, _BAND_POINTS)).round().astype(int))
-    low, high = np.quantile(paths[:, rows], [0.025, 0.975], axis=0)
-    total = np.cumsum(gain)[rows]
-    # A high chance sum means that the truth may lie that much lower, and the other way round.
-    return rows, total - high, total - low
-
-
-def block_length(n: int, horizon: int = 1) -> int:
-    """Rows of a bootstrap block: the cube root of n, at least 5 and twice the horizon."""
-    return max(5, round(n ** (1.0 / 3.0)), 2 * horizon)
+    scores = view.log_scores
+    return score_difference(
+        scores[model].to_numpy(),
+        scores[against].to_numpy(),
+        horizon=view.horizon,
+        names=(model, against),
+    )
 
 
 def trust(view: View) -> dict[str, Any]:
@@ -262,48 +155,32 @@ def _attribution_title(parts: list[dict[str, Any]], each: str) -> str:
 
 def regime_value(view: View) -> dict[str, Any]:
     """Table that separates regimes from what merely comes with them."""
-    held = view.study.forecasts
-    asked = [(q, m, a) for q, m, a in _REGIME_QUESTIONS if m in held and a in held]
-    if not asked:
+    value = evaluation_of_regimes(view.study)
+    if not value.rows:
         return {
             "missing": "No pair of slot models was run that differs in its selector alone. Add "
-            "--models slots-single,slots-static,slots-softmax,slots-markov,slots-sticky."
+            f"--models {','.join(REGIME_MODELS)}."
         }
     rows: list[list[Cell]] = []
-    switching: list[Difference] = []
-    for question, model, against in asked:
-        d = difference(view, model, against)
-        words = "pays" if d.found and d.gain > 0 else "costs" if d.found else "no regimes found"
-        if question != _NET:
-            switching.append(d)
-        elif words == "pays" and not any(e.found and e.gain > 0 for e in switching):
-            words = "pays, but constant weights pay as much: not regimes"
+    for row in value.rows:
+        d = row.difference
         rows.append(
             [
-                cell(question),
-                cell(f"{model} over {against}"),
+                cell(row.question),
+                cell(f"{d.model} over {d.against}"),
                 cell(signed(d.gain)),
                 cell(f"{signed(d.low)} to {signed(d.high)}"),
                 cell(f"{d.t:.1f}"),
-                cell(words),
+                cell(row.words),
             ]
         )
-    total = len(switching)
-    paid = sum(d.found and d.gain > 0 for d in switching)
-    if not total:
-        title = "Whether regimes pay is not known: no pair differs in its selector alone"
-    elif not paid:
-        title = f"No regimes found: switching has t of 2 in none of {total} comparisons"
-    else:
-        title = f"Switching regimes pays in {paid} of {total} comparisons on the same experts"
-    absent = [c for n, c in _CONTROLS.items() if n not in held]
     notes = [
         "All models of this table share features and experts and differ in the selector alone, so "
         "that a gain here is memory or gating and nothing else.",
-        f"{len(asked)} comparisons side by side: a single t of 2 among them is weak evidence.",
+        f"{len(value.rows)} comparisons side by side: a single t of 2 among them is weak evidence.",
     ]
-    if absent:
-        notes.append(f"Not run, so not answered: {'; '.join(absent)}.")
+    if value.absent:
+        notes.append(f"Not run, so not answered: {'; '.join(value.absent)}.")
     table = Table(
         "Regime value",
         (
@@ -317,7 +194,7 @@ def regime_value(view: View) -> dict[str, Any]:
         rows,
         text_columns=(0, 1, 5),
     )
-    return {"title": title, "table": table, "notes": notes}
+    return {"title": value.verdict, "table": table, "notes": notes}
 
 
 def scores_table(view: View) -> dict[str, Any]:

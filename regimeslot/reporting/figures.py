@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regimeslot.errors import InvalidInputError
-from regimeslot.reporting.calibration import BINS, LEVELS, coverage, pit, pit_section, var_section
-from regimeslot.reporting.evidence import cumulative_band
+from regimeslot.evaluation.calibration import BINS, pit_histogram
+from regimeslot.evaluation.comparison_time import cumulative_band
+from regimeslot.evaluation.risk import LEVELS, coverage
+from regimeslot.reporting.calibration import pit_section, var_section
 from regimeslot.reporting.palette import regime_colours
 from regimeslot.reporting.timelines import gain_chart, price_chart, volatility_chart
 from regimeslot.reporting.tomorrow import density_grid, tomorrow
@@ -186,13 +188,13 @@ def plot_pit(run: Any, ax: Axes | None = None) -> Axes:
     """
     view = view_of(run)
     axes = _axes(ax)
-    heights, low, high = pit(view.uniforms)
+    pit = pit_histogram(view.uniforms)
     left = np.arange(BINS) / BINS
-    bars = axes.bar(left, heights, width=0.9 / BINS, align="edge", color=_ACCENT, alpha=0.5)
-    for bar, h in zip(bars, heights, strict=True):
-        if not low <= h <= high:
+    bars = axes.bar(left, pit.heights, width=0.9 / BINS, align="edge", color=_ACCENT, alpha=0.5)
+    for bar, h in zip(bars, pit.heights, strict=True):
+        if not pit.low <= h <= pit.high:
             bar.set(alpha=1.0, edgecolor=_INK)
-    axes.axhspan(low, high, color=_GREY, alpha=0.25, label="95 % band", zorder=0)
+    axes.axhspan(pit.low, pit.high, color=_GREY, alpha=0.25, label="95 % band", zorder=0)
     axes.axhline(1.0, color=_INK, linewidth=0.6)
     axes.set(xlabel="probability integral transform", ylabel="rows, multiple of expected")
     axes.set_title(pit_section(view)["title"], loc="left", wrap=True)

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from regimeslot.reporting.calibration import LEVELS, coverage, var_section
-from regimeslot.reporting.evidence import cumulative_band, difference
+from regimeslot.evaluation.comparison_time import cumulative_band
+from regimeslot.evaluation.risk import LEVELS, coverage
+from regimeslot.reporting.calibration import var_section
+from regimeslot.reporting.evidence import difference
 from regimeslot.reporting.tables import Cell, Table, cell
 from regimeslot.reporting.thin import encode, encode_index, resolution
 from regimeslot.reporting.view import View

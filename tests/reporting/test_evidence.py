@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
-from scipy.stats import binom, chi2
 
 from regimeslot.evaluation.comparison import diebold_mariano
-from regimeslot.reporting.calibration import adapted_hits, coverage, kupiec, pit, pit_section
+from regimeslot.reporting.calibration import pit_section, var_section
 from regimeslot.reporting.evidence import (
     attribution,
-    cumulative_band,
     difference,
     regime_sentence,
     regime_value,
@@ -56,33 +54,6 @@ def test_trust_is_green_only_where_the_gain_is_more_than_chance(study_of, normal
 def test_trust_without_a_baseline_says_how_to_get_one(study_of, normal, outcomes):
     part = trust(view_of(study_of(outcomes, {"slots-sticky": normal(N)})))
     assert "gjr-garch" in part["missing"]
-
-
-def test_the_band_holds_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(11)
-    inside = 0
-    for trial in range(100):
-        noise = rng.standard_normal(420)
-        gain = 0.1 + noise[20:] + 0.5 * noise[19:-1]  # autocorrelated
-        _, low, high = cumulative_band(gain, seed=trial)
-        inside += low[-1] <= 0.1 * 400 <= high[-1]
-    # 95 % nominal; blocks of seven rows lose a little. Binomial error: 2.2 points.
-    assert 0.87 <= inside / 100 <= 1.0
-
-
-def test_the_band_is_deterministic_and_starts_at_the_first_row():
-    gain = np.random.default_rng(0).standard_normal(700)
-    first, second = cumulative_band(gain), cumulative_band(gain)
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert first[0][0] == 0
-    assert first[0][-1] == 699
-    assert np.all(first[1] <= first[2])
-
-
-def test_blocks_longer_than_the_series_are_cut():
-    rows, low, high = cumulative_band(np.array([0.1, -0.1, 0.2]), horizon=5)
-    assert len(rows) == len(low) == len(high) == 3
 
 
 def switching(study_of, outcomes, normal, sticky, static=0.0101):
@@ -158,21 +129,6 @@ def test_best_of_each_column_is_strong_and_failures_are_printed(study_of, normal
     assert part["title"] == "slots-sticky has the best log score of 2 models"
 
 
-def test_kupiec_is_the_likelihood_ratio_of_two_binomials():
-    for hits, n, level in ((15, 1000, 0.01), (0, 200, 0.05), (50, 50, 0.05)):
-        rate = hits / n
-        ratio = 2 * (binom.logpmf(hits, n, rate) - binom.logpmf(hits, n, level))
-        assert kupiec(hits, n, level) == pytest.approx(chi2.sf(ratio, 1), rel=1e-9)
-
-
-def test_pit_band_is_that_of_the_binomial():
-    n = 1234
-    heights, low, high = pit(np.random.default_rng(0).uniform(size=n))
-    assert heights.mean() == pytest.approx(1.0, rel=1e-12)
-    assert low == pytest.approx(binom.ppf(0.025, n, 0.05) * 20 / n, rel=1e-12)
-    assert high == pytest.approx(binom.ppf(0.975, n, 0.05) * 20 / n, rel=1e-12)
-
-
 def test_pit_says_whether_the_forecasts_are_calibrated(study_of, normal, outcomes):
     right = pit_section(view_of(study_of(outcomes, {"slots-sticky": normal(N)})))
     wide = pit_section(view_of(study_of(outcomes, {"slots-sticky": normal(N, 0.03)})))
@@ -190,26 +146,9 @@ def test_pit_verdict_has_the_right_size(study_of, normal):
     assert 0.005 <= rejected / 200 <= 0.095
 
 
-def test_adaptive_threshold_repairs_the_rate_with_past_rows_alone():
-    rng = np.random.default_rng(2)
-    uniforms = rng.uniform(size=4000) ** 1.4  # far too many small ones
-    found = coverage(uniforms)
-    for c in found:
-        assert c.raw > 1.5 * c.level
-        assert c.words == "too many"
-        assert abs(c.adapted - c.level) < 0.4 * c.level
-    changed = uniforms.copy()
-    changed[2000:] = 0.999
-    before = adapted_hits(uniforms, 0.05)[:2001]
-    np.testing.assert_array_equal(before[:2000], adapted_hits(changed, 0.05)[:2000])
-
-
-def test_adaptive_threshold_is_the_written_recursion():
-    uniforms = np.random.default_rng(1).uniform(size=300)
-    a, expected = 0.05, []
-    for u in uniforms:
-        hit = u <= a
-        expected.append(hit)
-        a += 0.01 * (0.05 - hit)
-        a = min(max(a, 1e-4), 0.5)
-    np.testing.assert_array_equal(adapted_hits(uniforms, 0.05), expected)
+def test_coverage_is_printed_raw_and_adapted(study_of, normal, outcomes):
+    part = var_section(view_of(study_of(outcomes, {"slots-sticky": normal(N, 0.005)})))
+    assert "too many" in part["title"]
+    for row in part["table"].rows:
+        raw, adapted, level = (float(row[k].text.split()[0]) for k in (2, 5, 0))
+        assert abs(adapted - level) < abs(raw - level)
