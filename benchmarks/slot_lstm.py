@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from regimeslot.models.slot_lstm import SlotLSTM
+from regimeslot.models.slot_scan import SlotScan
 
 BATCH, STEPS, HIDDEN, SLOTS = 256, 64, 32, 4
 
@@ -55,6 +56,7 @@ def compare(input_size: int, repeats: int, device: str) -> None:
     models = {
         "nn.LSTM": nn.LSTM(*sizes, batch_first=True, device=device),
         "SlotLSTM": SlotLSTM(*sizes, batch_first=True, device=device, n_slots=SLOTS),
+        "SlotScan": SlotScan(*sizes, batch_first=True, device=device, n_slots=SLOTS),
     }
     for title, step in (("forward and backward", train), ("forward", infer)):
         tasks = {name: partial(step, model, x) for name, model in models.items()}
