@@ -38,9 +38,13 @@ def price_chart(view: View) -> dict[str, Any]:
     table = view.regimes
     closes = view.prices
     columns: dict[str, Any] = {}
+    log = closes is not None and _proportional(view, closes)
     if closes is not None:
-        shown = closes[np.isfinite(closes)]
-        columns["price"] = encode(closes, 10.0 ** math.floor(math.log10(np.abs(shown).min() / 500)))
+        # On a log axis the lowest price must stay fine, on a linear one the range is what shows.
+        step = (
+            10.0 ** math.floor(math.log10(np.nanmin(closes) / 500)) if log else resolution(closes)
+        )
+        columns["price"] = encode(closes, step)
     headers, cells = [], []
     if closes is not None:
         headers.append("Last price")
@@ -58,7 +62,6 @@ def price_chart(view: View) -> dict[str, Any]:
             headers.append(f"Likeliest {name}, % of rows")
             cells.append([f"{100 * np.mean(likeliest[rows] == k):.0f}" for rows in groups])
         title = _regime_title(names, likeliest, labels, groups, view.period.plural)
-    log = closes is not None and bool(np.nanmin(closes) > 0)
     # A proxy's prices go by its own symbol.
     symbol = view.name if view.run is None else view.run.prices.symbol
     what = f"{symbol} {'price, log scale' if log else 'values'}"
@@ -72,6 +75,12 @@ def price_chart(view: View) -> dict[str, Any]:
         "columns": columns,
         "table": _by_group(view, "Price and regimes by year", headers, cells),
     }
+
+
+def _proportional(view: View, closes: Array) -> bool:
+    """Whether moves are proportions of the values: returns, and nothing at zero or below."""
+    finite = closes[np.isfinite(closes)]
+    return view.study.dataset.transform == "log-return" and bool(finite.size and finite.min() > 0)
 
 
 def _regime_title(

@@ -85,6 +85,26 @@ def test_charts_hold_the_run_s_numbers(run, summary):
     np.testing.assert_allclose(np.transpose(shares), predicted, rtol=0, atol=0.00501)
 
 
+@pytest.mark.parametrize("transform", ["level", "diff"])
+def test_values_at_zero_are_drawn_on_a_linear_axis(run, transform):
+    frame = run.prices.frame - run.prices.frame["Close"].iloc[-10]
+    dataset = replace(run.study.dataset, transform=transform)
+    series = replace(
+        run,
+        prices=replace(run.prices, frame=frame),
+        dataset=dataset,
+        study=replace(run.study, dataset=dataset),
+    )
+    chart = summarize(series).charts["price"]
+    close = frame["Close"].reindex(run.study.y.index).to_numpy()
+    assert (close == 0).any()
+    assert not chart["log"]
+    assert chart["y_label"] == "SIM values"
+    np.testing.assert_allclose(
+        decode(chart["columns"]["price"]), close, rtol=0, atol=np.ptp(close) / 2000
+    )
+
+
 def test_every_chart_has_a_finding_units_a_text_and_its_numbers(summary):
     for name, chart in summary.charts.items():
         assert chart["title"], name
