@@ -103,21 +103,20 @@ def fit(ctx: click.Context, **options: Any) -> None:
         raise click.UsageError("Name a series: --ticker SPY, or --file prices.csv.", ctx)
     out = None if options["out"] is None else Path(options["out"])
     screen = Screen(quiet=options["quiet"])
-    failure = None
+    place, failure = None, None
     with screen.listening(), one_thread():
         run, record, market = _compute(screen, options, out, _command(ctx))
         try:
-            place = _write(run, record, market, out)
+            place, failure = _write(run, record, market, out)
         except RegimeslotError as error:  # the results are shown first: they took a minute
             failure = error
     _show(run, record, as_json=options["json"])
+    if place is not None and options["json"]:
+        screen.tell(f"Run folder: {place}")
+    elif place is not None:
+        show("", f"Run folder: {place}")
     if failure is not None:
         raise failure
-    saved = f"Run folder: {place}"
-    if options["json"]:
-        screen.tell(saved)
-    else:
-        show("", saved)
 
 
 def _compute(
@@ -199,20 +198,34 @@ def _with_notes(run: Run, notes: tuple[str, ...]) -> Run:
     return replace(run, dataset=dataset, study=replace(run.study, dataset=dataset))
 
 
-def _write(run: Run, record: dict[str, Any], market: Prices | None, out: Path | None) -> Path:
+def _write(
+    run: Run, record: dict[str, Any], market: Prices | None, out: Path | None
+) -> tuple[Path, RegimeslotError | None]:
+    """Place of the run folder, and why its report is missing if it is."""
     from regimeslot.evaluation import folder
     from regimeslot.persistence import save
     from regimeslot.reporting import report
+
+    failures: list[RegimeslotError] = []
 
     def fill(draft: Path) -> None:
         folder.write_tables(draft, run, record, market)
         (draft / folder.MODELS).mkdir()
         for name, model in run.models.items():
             save(model, draft / folder.MODELS / f"{name}.safetensors")
-        report(run, draft / folder.REPORT)
+        try:
+            report(run, draft / folder.REPORT)
+        except Exception as error:  # noqa: BLE001 - a picture must not cost the numbers
+            failure = RegimeslotError(
+                f"the report could not be made ({type(error).__name__}: "
+                f"{' '.join(str(error).split())}); the rest of the run folder is complete"
+            )
+            failure.__cause__ = error
+            failures.append(failure)
 
     target = out or Path(RUNS) / folder.folder_name(run)
-    return folder.write_folder(target, fill, numbered=out is None)
+    place = folder.write_folder(target, fill, numbered=out is None)
+    return place, failures[0] if failures else None
 
 
 def _show(run: Run, record: dict[str, Any], *, as_json: bool) -> None:

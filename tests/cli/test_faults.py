@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fake_yahoo import FakeYahoo, make_bars
 
+from regimeslot import reporting
 from regimeslot.evaluation import folder, run
 
 from .conftest import Command, child, closes, failed
@@ -122,6 +123,35 @@ def test_disk_full_at_the_end_still_shows_the_results(
     assert "Tomorrow" in result.stdout
     assert result.stderr.splitlines()[-1].endswith("could not be written: no space left on device")
     assert sorted(path.name for path in home.iterdir()) == ["prices.csv"]
+
+
+def test_failing_report_costs_nothing_else(
+    home: Path, prices_csv: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("math domain error")
+
+    monkeypatch.setattr(reporting, "report", broken, raising=False)
+    result = command("fit", "--file", prices_csv, *FIT)
+    assert result.exit_code == 1
+    assert "Tomorrow" in result.stdout
+    assert result.stdout.splitlines()[-1] == "Run folder: run"
+    said = result.stderr.splitlines()[-1]
+    assert "the report could not be made (ValueError: math domain error)" in said
+    held = {path.name for path in (home / "run").rglob("*") if path.is_file()}
+    assert held == {"fit.json", "forecasts.parquet", "prices.parquet", "mean.safetensors"}
+    assert command("forecast", "run").exit_code == 0
+
+
+@pytest.mark.parametrize("transform", ["level", "diff"])
+def test_series_that_rests_at_zero(transform: str, home: Path, command: Command) -> None:
+    series = (closes() - 100).round(2).rename("Value")
+    series.iloc[-200:-150] = 0.0
+    series.to_csv("rate.csv")
+    words = ("--file", "rate.csv", "--transform", transform, "--quiet")
+    result = command("fit", *words, *FIT)
+    assert result.exit_code == 0, result.stderr
+    assert (home / "run" / "report.html").exists()
 
 
 def test_unknown_ticker(yahoo: FakeYahoo, command: Command) -> None:
