@@ -1,0 +1,54 @@
+"""One map over independent tasks, in this process or in several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from regimeslot.errors import InvalidInputError
+
+__all__ = ["map_tasks"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def map_tasks(
+    function: Callable[[Task], Result], tasks: Sequence[Task], *, n_jobs: int = 1
+) -> Iterator[Result]:
+    """Results of ``function`` on each task, in the order of the tasks, each as soon as it is there.
+
+    Parameters
+    ----------
+    function : callable of one task
+        It and the tasks are sent to the processes, so they must be picklable.
+    tasks : sequence
+    n_jobs : int
+        Processes; 1 runs here, -1 takes one per core. Each uses a single thread for its linear
+        algebra, so that the processes do not fight over the cores.
+
+    Raises
+    ------
+    InvalidInputError
+        If ``n_jobs`` is 0 or not a whole number.
+
+    Examples
+    --------
+    >>> list(map_tasks(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
+        raise InvalidInputError(f"n_jobs must be a whole number other than 0, got {n_jobs!r}")
+    if n_jobs == 1 or len(tasks) < 2:
+        return map(function, tasks)
+    return _in_processes(function, tasks, n_jobs)
+
+
+def _in_processes(
+    function: Callable[[Task], Result], tasks: Sequence[Task], n_jobs: int
+) -> Iterator[Result]:
+    from joblib import Parallel, delayed, parallel_config
+
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        workers = Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator")
+        yield from workers(delayed(function)(task) for task in tasks)
