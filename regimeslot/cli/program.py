@@ -23,7 +23,7 @@ _COMMANDS = (fit, forecast, validate, data)
 )
 @click.version_option(regimeslot.__version__, prog_name="regimeslot")
 def program() -> None:
-    r"""Regime-switching forecasts of a price series, with honest evidence.
+    """Regime-switching forecasts of a price series, with honest evidence.
 
     \b
     regimeslot fit --ticker SPY      test the models, forecast the next session
@@ -32,4 +32,4 @@ def program() -> None:
 
     Exit status: 0 done, 1 failed, 2 wrong usage, 3 no usable data, 130 stopped by
     Ctrl-C.
-    """
+    """  # noqa: D301 - click looks for the backspace character itself

@@ -209,6 +209,16 @@ def test_unknown_command_suggests(command: Command) -> None:
     assert "forecast" in result.stderr
 
 
+def test_help_gives_each_example_a_line_of_its_own(command: Command) -> None:
+    result = command("--help")
+    assert "\\b" not in result.stdout
+    assert "\b" not in result.stdout
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    examples = [line for line in lines if line.startswith("regimeslot ")]
+    assert [line.split()[1] for line in examples] == ["fit", "forecast", "validate"]
+    assert all(line.count("regimeslot ") == 1 for line in examples)
+
+
 def test_data_of_nothing_held(command: Command) -> None:
     assert "NOSUCH" in failed(command("data", "NOSUCH"), 3)
 
