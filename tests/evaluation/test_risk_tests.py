@@ -58,6 +58,7 @@ def test_kupiec_does_not_reject_in_the_published_regions(days, level, inside) ->
 
 def test_christoffersen_is_the_likelihood_of_each_row() -> None:
     hits = clustered(1)
+    hits[[0, -1]] = False, True  # else time could run backwards unnoticed
     result = christoffersen(hits, 0.05)
 
     def log_likelihood(rate_after: dict[bool, float]) -> float:
