@@ -110,11 +110,13 @@ def fit(ctx: click.Context, **options: Any) -> None:
             place, failure = _write(run, record, market, out)
         except RegimeslotError as error:  # the results are shown first: they took a minute
             failure = error
-    _show(run, record, as_json=options["json"])
-    if place is not None and options["json"]:
-        screen.tell(f"Run folder: {place}")
-    elif place is not None:
-        show("", f"Run folder: {place}")
+    saved = None if place is None else f"Run folder: {place}"
+    if options["json"]:
+        show(_json(record))
+        if saved is not None:
+            screen.tell(saved)
+    elif not show(*_answers(run), *(() if saved is None else ("", saved))) and saved is not None:
+        click.echo(saved, err=True)  # the reader of stdout left before this line
     if failure is not None:
         raise failure
 
@@ -228,15 +230,16 @@ def _write(
     return place, failures[0] if failures else None
 
 
-def _show(run: Run, record: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        from regimeslot.evaluation.folder import record_text
+def _json(record: dict[str, Any]) -> str:
+    from regimeslot.evaluation.folder import record_text
 
-        click.echo(record_text(record), nl=False)
-        return
+    return record_text(record).removesuffix("\n")
+
+
+def _answers(run: Run) -> tuple[Any, ...]:
     from regimeslot.reporting import terminal_scores, terminal_summary
 
-    show(terminal_summary(run), "", terminal_scores(run))
+    return terminal_summary(run), "", terminal_scores(run)
 
 
 def _command(ctx: click.Context) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from regimeslot.cli.group import in_options
 from regimeslot.errors import DataWarning, RegimeWarning
@@ -20,13 +24,42 @@ T = TypeVar("T")
 Step = Callable[[int, int, str], None]
 
 
-def show(*renderables: Any) -> None:
-    """Print results on stdout, 80 columns wide where they go to a file or a pipe."""
+def show(*renderables: Any) -> bool:
+    """Print results on stdout, 80 columns wide where they go to a file or a pipe.
+
+    Parameters
+    ----------
+    *renderables : str or rich renderable
+        Strings are printed as they are, without wrapping.
+
+    Returns
+    -------
+    bool
+        False where the reader went away before the end (``| head``), which is no failure: what is
+        printed later goes nowhere.
+    """
+    try:
+        for renderable in renderables:
+            if isinstance(renderable, str):
+                click.echo(renderable)
+            else:
+                _console().print(renderable)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered must not be tried again when the interpreter ends.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - lives as long as the process
+        return False
+    return True
+
+
+def _console() -> Console:
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
-    for renderable in renderables:
-        console.print(renderable)
+    class Results(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the process with status 1
+
+    return Results(highlight=False, markup=False)
 
 
 def interruptible(call: Callable[[], T]) -> T:

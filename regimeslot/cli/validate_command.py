@@ -65,7 +65,7 @@ def validate(
     stamp = f"validate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     folder = write_folder(out or Path(RUNS) / stamp, fill, numbered=out is None)
     if as_json:
-        click.echo(text, nl=False)
+        show(text.removesuffix("\n"))
     else:
         show(
             _original(study.tables["original"]),

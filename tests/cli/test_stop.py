@@ -233,3 +233,18 @@ def test_default_run_on_the_bundled_index(home: Path) -> None:
     for name, scores in record["models"].items():
         if name.startswith(("slots-", "pool")):
             assert scores["r2_oos"] > -0.005, name
+
+
+@pytest.mark.parametrize("json_too", [False, True])
+def test_reader_that_leaves_is_no_failure(json_too: bool, home: Path, prices_csv: Path) -> None:
+    words = ("--models", "mean", "--out", "run", *(["--json"] if json_too else []))
+    process = child("fit", "--file", prices_csv, *words)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()  # as head does after its lines, here before the first
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
+    assert err.splitlines()[-1] == "Run folder: run"
+    assert "BrokenPipe" not in err
+    assert (home / "run" / "report.html").exists()
