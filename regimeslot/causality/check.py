@@ -106,7 +106,8 @@ def assert_causal(
     chosen = None if rows is None else [int(t) for t in rows]
     if hasattr(target, "fit") and hasattr(target, "predict") and not inspect.isclass(target):
         X, y = _model_data(data)
-        delay = getattr(target, "horizon", 1) - 1 if delay is None else delay
+        if delay is None:  # a dataset knows how long its targets take, whatever the model thinks
+            delay = max(getattr(part, "horizon", 1) - 1 for part in (target, *data))
         _check_model(target, X, y, check, chosen, n_rows, train_size, delay, rng)
     elif callable(target):
         _check_feature(target, data, check, chosen, n_rows, lag, rng)

@@ -86,7 +86,13 @@ class RegimeView:
         return np.asarray(f.scales * np.where(finite, np.sqrt(dof / (dof - 2.0)), 1.0))
 
     def _typical_std(self) -> np.ndarray:
-        """Median over the rows of what each regime says a step's standard deviation is."""
+        """What each regime says a target's standard deviation is.
+
+        Markov switching has one number, that of the fit which makes the forecast; slots whose
+        scale follows features have a median over the rows.
+        """
+        if isinstance(self.model, MarkovForecaster):
+            return self.model.standard_deviations()
         return np.asarray(np.median(self._component_stds(), axis=0))
 
     def probabilities(self) -> pd.DataFrame:
@@ -105,8 +111,10 @@ class RegimeView:
     def outlook(self, steps: int = 21) -> pd.DataFrame:
         """Probability of each regime 1 .. ``steps`` sessions ahead, with today's features held."""
         row = self.dataset.next_X if self.dataset.next_X is not None else self.dataset.X.iloc[-1:]
-        repeated = pd.concat([row] * steps)
-        weights = self.model.predict(repeated).weights
+        rows = [row] * steps
+        if self.dataset.unfinished_X is not None:  # targets that are not whole come before
+            rows.insert(0, self.dataset.unfinished_X)
+        weights = self.model.predict(pd.concat(rows)).weights[-steps:]
         return pd.DataFrame(weights, index=range(1, steps + 1), columns=self.names)
 
     def expected_time_left(self) -> float:

@@ -36,6 +36,7 @@ _MAIN = ("pool", "slots-sticky", "slots-markov", "slots-single", "slots-static")
 _REGIMES = ("markov-t", "markov", "slots-sticky", "slots-markov", "slots-softmax", "slots-static")
 
 _TRAIN_ROWS = 2500  # ten years of days
+_LEAST_ROWS = 100  # of a first fit
 _ROWS_A_YEAR = {"daily": 252, "weekly": 52, "monthly": 12, "quarterly": 4, "yearly": 1}
 _PACKAGES = ("numpy", "pandas", "scipy", "arch", "statsmodels", "scikit-learn", "torch")
 
@@ -285,13 +286,18 @@ def _resolved(settings: RunSettings, prices: Prices, dataset: Dataset) -> RunSet
     """Fill in the defaults that depend on the series' length and frequency."""
     frequency = infer_frequency(prices.frame.index)
     n_returns = dataset.skipped + len(dataset)
+    least, most = dataset.skipped + _LEAST_ROWS, n_returns - 1
+    if least > most:
+        raise TooFewRowsError(
+            f"{n_returns} returns with a whole target are too few: the features take the first "
+            f"{dataset.skipped}, a first fit {_LEAST_ROWS} more, and some must be left to forecast"
+        )
     train = settings.train_size
     if train is None:
-        train = min(_TRAIN_ROWS, dataset.skipped + len(dataset) // 2)
-    if dataset.rows_before(train) < 100 or train >= n_returns:
-        raise TooFewRowsError(
-            f"{n_returns} returns are too few: the features take the first {dataset.skipped}, a "
-            f"first fit needs 100 more, and some must be left to forecast"
+        train = min(_TRAIN_ROWS, max(least, dataset.skipped + len(dataset) // 2))
+    if not least <= train <= most:
+        raise InvalidInputError(
+            f"train_size must be between {least} and {most} for this series, got {train}"
         )
     refit = settings.refit_every or _ROWS_A_YEAR.get(frequency, 252)
     return RunSettings(

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from regimeslot.errors import InvalidInputError, RegimeslotError
 from regimeslot.evaluation.comparison import diebold_mariano
-from regimeslot.evaluation.scores import score_table
+from regimeslot.evaluation.scores import expanding_mean, score_table
 from regimeslot.features import Dataset
 from regimeslot.forecast import MixtureForecast
 from regimeslot.models.base import Forecaster
@@ -99,31 +98,33 @@ class Study:
             {name: f.logpdf(y) for name, f in self.forecasts.items()}, index=self.y.index
         )
 
-    def expanding_mean(self) -> np.ndarray:
-        """Mean of the targets known before each forecast row: the benchmark of R2."""
-        y = self.dataset.y.to_numpy()
-        rows = np.arange(self.rows.start, self.rows.stop)
-        known = rows - self.dataset.delay
-        return np.asarray(np.append(0.0, np.cumsum(y))[known] / known)
-
     def scores(self) -> pd.DataFrame:
         """Scores of every model: log_score, crps, r2_oos, qlike, var_1_hit, var_5_hit, seconds."""
         return self._scores.copy()
 
     @cached_property
     def _scores(self) -> pd.DataFrame:
+        benchmark = expanding_mean(self.dataset.y.to_numpy(), horizon=self.dataset.horizon)
         return score_table(
-            self.forecasts, self.y.to_numpy(), self.expanding_mean(), seconds=self.seconds
+            self.forecasts, self.y.to_numpy(), benchmark[self.rows], seconds=self.seconds
         )
 
     def compare(self, against: Sequence[str] | None = None) -> pd.DataFrame:
         """Diebold-Mariano comparison of log scores: gain of each model over each reference.
 
+        The references are ``against``, else those of ``REFERENCES`` that were run, else all models.
+
         Columns: model, against, log_score_gain (nats a row, positive is better), t, p (two-sided,
         Newey-West with at least horizon - 1 lags).
         """
         scores = self.log_scores()
-        wanted = [name for name in (against or REFERENCES) if name in scores]
+        unknown = [name for name in against or () if name not in scores]
+        if unknown:
+            raise InvalidInputError(
+                f"no forecasts of {', '.join(unknown)}: the study has {', '.join(self.forecasts)}"
+            )
+        # A study without any usual reference compares every model with every other.
+        wanted = list(against or [n for n in REFERENCES if n in scores] or scores)
         rows = []
         for reference in wanted:
             for name in scores:
@@ -197,13 +198,18 @@ def walk_forward(
         models = {name: make_forecaster(name, setting) for name in models}
     if not models:
         raise InvalidInputError("walk_forward needs at least one model")
+    _require_horizon(models, dataset.horizon)
     folds = walk_forward_folds(
         len(dataset),
         train_size=dataset.rows_before(train_size),
         refit_every=refit_every,
-        expanding=expanding,
         purge=dataset.delay,
     )
+    if not expanding:
+        folds = tuple(
+            Fold(slice(max(fold.train.stop - train_size, 0), fold.train.stop), fold.test)
+            for fold in folds
+        )
     forecasts: dict[str, MixtureForecast] = {}
     seconds: dict[str, float] = {}
     fitted: dict[str, Forecaster] = {}
@@ -262,6 +268,18 @@ def walk_forward(
             "models": {name: repr(model) for name, model in models.items()},
         },
     )
+
+
+def _require_horizon(models: Mapping[str, Forecaster], horizon: int) -> None:
+    """A model of another horizon would read targets that are not finished: a look-ahead."""
+    for name, model in models.items():
+        members = model.members if isinstance(model, Pool) else {name: model}
+        for own, member in members.items():
+            if member.horizon != horizon:
+                raise InvalidInputError(
+                    f"{own} has horizon={member.horizon} but the dataset's targets cover {horizon} "
+                    f"row(s): build it with horizon={horizon}"
+                )
 
 
 def _shares(pool: Pool, models: Mapping[str, Forecaster]) -> bool:

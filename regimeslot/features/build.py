@@ -23,6 +23,7 @@ from regimeslot.features.columns import (
     usable_bars,
 )
 from regimeslot.features.dataset import TRANSFORMS, Dataset, _day
+from regimeslot.prices.sessions import next_session
 
 __all__ = ["make_dataset", "next_row"]
 
@@ -73,7 +74,8 @@ def make_dataset(
         Returns that only warm the features up. Default: a year of rows, but at least 12, judged
         by the spacing of the first dates (252 where the index holds no dates)
     next_date : optional
-        Index label of the session after the last price. Default: the next position
+        Index label of the session after the last price. Default: the next session by the index
+        (dates), else the next position
     name : str, optional
         Default: the ticker, or the name of the series
 
@@ -331,10 +333,10 @@ def _market_on(other: pd.DataFrame, rows: pd.Index) -> Columns:
     _, moves = _transformed(other["Close"], "log-return", "market")
     columns = market_columns(Volatility(moves))
     newest = other.index[1:].searchsorted(rows, side="right") - 1
-    if not (newest >= 0).any():
+    if len(np.unique(newest[newest >= 0])) < 2:
         raise InvalidInputError(
-            f"market has no return by the last price ({_day(rows[-1])}): "
-            "the two series must overlap"
+            f"market ({_day(other.index[0])} to {_day(other.index[-1])}) and prices "
+            f"({_day(rows[0])} to {_day(rows[-1])}) must overlap: take a market of their time"
         )
     return {key: np.where(newest >= 0, column[newest], np.nan) for key, column in columns.items()}
 
@@ -371,6 +373,8 @@ def _target(values: NDArray[np.float64], transform: str, horizon: int) -> NDArra
 def _next_index(rows: pd.Index, next_date: Hashable | None) -> pd.Index:
     if next_date is None and isinstance(rows, pd.PeriodIndex):
         return rows[-1:] + 1
+    if next_date is None and isinstance(rows, pd.DatetimeIndex) and rows.tz is None:
+        next_date = next_session(rows)
     if next_date is None:
         integer = pd.api.types.is_integer_dtype(rows.dtype)
         return pd.Index([int(rows[-1]) + 1 if integer else len(rows)])

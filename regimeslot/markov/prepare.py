@@ -295,9 +295,19 @@ class Design:
 
 
 def canonical_order(parts: Parts, design: Design, scaling: Scaling) -> NDArray[np.intp]:
-    """Regimes by scale, then by the mean of their fitted locations."""
+    """Regimes by standard deviation, then by the mean of their fitted locations.
+
+    A Student-t regime without a variance comes last.
+    """
     natural = to_natural(parts, design.layout, scaling)[0]
     table = np.nan_to_num(design.columns())
     location = natural.coef @ table.mean(axis=1)
-    scale = np.sqrt(natural.sigma2) if design.layout.switching_variance else np.zeros(len(location))
+    layout = design.layout
+    scale = np.zeros(len(location))
+    if layout.switching_variance or (layout.student and layout.switching_dof):
+        scale = np.sqrt(natural.sigma2)
+    if layout.student:
+        finite = natural.dof > 2.0
+        dof = np.where(finite, natural.dof, 4.0)
+        scale = np.where(finite, scale * np.sqrt(dof / (dof - 2.0)), np.inf)
     return np.lexsort((location, scale))

@@ -42,7 +42,44 @@ class Forecaster:
     requires: tuple[str, ...] = ()  # modules that fit imports; a fair timing imports them first
 
     def fit(self, X: Features, y: ArrayLike) -> Self:
-        """Estimate on training rows; with ``warm_start`` from the solution before."""
+        """Estimate on training rows; with ``warm_start`` from the solution before.
+
+        Parameters
+        ----------
+        X : (n, F) DataFrame or array
+            Row t holds what was known before y_t began.
+        y : (n,)
+            Targets in the data's units.
+
+        Raises
+        ------
+        InvalidInputError
+            For wrong shapes, values that are not finite, a constant y, or another index than X's.
+        TooFewRowsError
+        """
+        self._check_parameters()
+        frame = check_rows(X)
+        target = check_target(y, X, at_least=self._least_rows())
+        if np.ptp(target) == 0.0:
+            raise InvalidInputError("y is constant: there is no distribution to forecast")
+        before = dict(vars(self))
+        try:
+            self._fit(frame, target)
+        except BaseException:  # a fit that fails or is stopped leaves the model as it was
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _check_parameters(self) -> None:
+        """Refuse constructor arguments that make no sense."""
+
+    def _least_rows(self) -> int:
+        """Fewest rows that can be fitted."""
+        return 30
+
+    def _fit(self, frame: pd.DataFrame, target: Array) -> None:
+        """Estimate on checked rows."""
         raise NotImplementedError
 
     def predict(self, X: Features, y: ArrayLike | None = None) -> MixtureForecast:
@@ -93,7 +130,7 @@ class Forecaster:
 
     @property
     def is_fitted(self) -> bool:
-        """Whether ``fit`` has finished once."""
+        """Whether a ``fit`` has finished."""
         return bool(self.get_state())
 
     def _require_fit(self) -> None:
@@ -123,7 +160,13 @@ def check_rows(X: Features, columns: list[str] | None = None) -> pd.DataFrame:
             raise InvalidInputError(
                 f"X must have two dimensions (rows, features), got {array.shape}"
             )
-        frame = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+        if columns is not None and array.shape[1] != len(columns):
+            raise InvalidInputError(
+                f"X must have the {len(columns)} columns that the model was fitted with, "
+                f"got {array.shape[1]}"
+            )
+        names = columns or [f"x{i}" for i in range(array.shape[1])]
+        frame = pd.DataFrame(array, columns=names)
     if columns is not None:
         missing = [name for name in columns if name not in frame.columns]
         if missing:
@@ -145,9 +188,14 @@ def check_rows(X: Features, columns: list[str] | None = None) -> pd.DataFrame:
     return frame
 
 
-def check_target(y: ArrayLike, n_rows: int, *, at_least: int = 0, missing: bool = False) -> Array:
-    """Target as a float array of the same length as X; NaN only where ``missing`` is allowed."""
+def check_target(y: ArrayLike, X: Features, *, at_least: int = 0, missing: bool = False) -> Array:
+    """Target as a float array on the rows of X; NaN only where ``missing`` is allowed."""
+    if isinstance(y, pd.Series) and isinstance(X, pd.DataFrame) and not y.index.equals(X.index):
+        raise InvalidInputError(
+            "y must stand on the index of X, row for row: reindex it, or pass arrays"
+        )
     target = np.array(y, dtype=float)
+    n_rows = len(np.asarray(X)) if not isinstance(X, pd.DataFrame) else len(X)
     if target.shape != (n_rows,):
         raise InvalidInputError(
             f"y must have one value for each of the {n_rows} rows of X, got shape {target.shape}"

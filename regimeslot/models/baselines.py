@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from regimeslot.errors import InvalidInputError
 from regimeslot.features import OFFSET, RETURN
 from regimeslot.forecast import MixtureForecast
 from regimeslot.models.base import Features, Forecaster, check_rows, check_target
@@ -40,17 +39,11 @@ class LocationForecaster(Forecaster):
     def _absorb(self, known: Array) -> None:
         """Take targets that have become known into the state."""
 
-    def fit(self, X: Features, y: ArrayLike) -> Self:
-        """Estimate on training rows: X (n, F), y (n,) in the data's units."""
-        frame = check_rows(X)
-        target = check_target(y, len(frame), at_least=_MIN_ROWS)
-        if np.ptp(target) == 0.0:
-            raise InvalidInputError("y is constant: there is no distribution to forecast")
+    def _fit(self, frame: pd.DataFrame, target: Array) -> None:
         self.columns_ = [str(name) for name in frame.columns]
         location = self._fit_location(frame, target)
         self.std_, self.dof_ = fit_residuals(target - location, self.likelihood)
         self.unfinished_ = target[len(target) - (self.horizon - 1) :]
-        return self
 
     def predict(self, X: Features, y: ArrayLike | None = None) -> MixtureForecast:
         """Forecast the rows that follow the last known one."""
@@ -58,7 +51,7 @@ class LocationForecaster(Forecaster):
         frame = check_rows(X, self.columns_)
         target = np.full(len(frame), np.nan)
         if y is not None:
-            target = check_target(y, len(frame), missing=True)
+            target = check_target(y, X, missing=True)
         location = self._location(frame, np.concatenate([self.unfinished_, target]))
         return MixtureForecast.from_std(
             np.ones((len(frame), 1)),
@@ -71,7 +64,8 @@ class LocationForecaster(Forecaster):
     def update(self, X: Features, y: ArrayLike) -> Self:
         """Move the state past rows whose target has become known."""
         self._require_fit()
-        target = check_target(y, len(check_rows(X, self.columns_)), missing=True)
+        check_rows(X, self.columns_)
+        target = check_target(y, X, missing=True)
         known = np.concatenate([self.unfinished_, target])
         self._absorb(known[: len(target)])
         self.unfinished_ = known[len(target) :]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
@@ -140,11 +141,10 @@ class GarchForecaster(Forecaster):
         self.warm_start = warm_start
 
     # ------------------------------------------------------------------ fit
-    def fit(self, X: Features, y: ArrayLike) -> Self:
-        """Estimate on training rows: X (n, F), y (n,) in the data's units."""
-        self._check_parameters()
-        frame = check_rows(X)
-        target = check_target(y, len(frame), at_least=_MIN_ROWS)
+    def _least_rows(self) -> int:
+        return _MIN_ROWS
+
+    def _fit(self, frame: pd.DataFrame, target: Array) -> None:
         before: dict[str, float] = self.get_state().get("params_", {}) if self.warm_start else {}
         self.columns_ = [str(name) for name in frame.columns]
         series = self._series(frame, target)
@@ -167,7 +167,6 @@ class GarchForecaster(Forecaster):
         self.recent_ = scaled[len(scaled) - self.ar_lags :].tolist()
         if self.horizon > 1:
             self._fit_steps(scaled, target / self.spread_, moments)
-        return self
 
     def _check_parameters(self) -> None:
         for name, allowed in (
@@ -318,7 +317,7 @@ class GarchForecaster(Forecaster):
         n_rows = len(frame)
         known = np.full(n_rows, np.nan)
         if y is not None:
-            known = check_target(y, n_rows, missing=True)
+            known = check_target(y, X, missing=True)
         if self.horizon > 1:
             series = frame[RETURN].to_numpy(float)
             known = series if y is not None else np.append(series[:1], known[1:])

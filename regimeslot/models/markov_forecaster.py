@@ -13,6 +13,7 @@ from regimeslot.errors import InvalidInputError
 from regimeslot.forecast import MixtureForecast
 from regimeslot.markov.chain import stationary_distribution
 from regimeslot.markov.scan import forward_filter
+from regimeslot.markov.switching import MarkovSwitching
 from regimeslot.models.base import Features, Forecaster, check_rows, check_target
 from regimeslot.models.chains import Chains
 
@@ -21,6 +22,7 @@ __all__ = ["MarkovForecaster"]
 Array = NDArray[np.float64]
 
 _MIN_ROWS = 50
+_VARIANCE_PRIOR = 1.0  # one pseudo-observation: no regime collapses on a run of equal values
 
 
 class MarkovForecaster(Forecaster):
@@ -86,14 +88,10 @@ class MarkovForecaster(Forecaster):
         self.random_state = random_state
 
     # ------------------------------------------------------------------ fit
-    def fit(self, X: Features, y: ArrayLike) -> Self:
-        """Estimate on the training rows' targets (n,), in the data's units."""
-        from regimeslot.markov.switching import MarkovSwitching
+    def _least_rows(self) -> int:
+        return _MIN_ROWS * self.horizon
 
-        frame = check_rows(X)
-        target = check_target(y, len(frame), at_least=_MIN_ROWS * self.horizon)
-        if np.ptp(target) == 0.0:
-            raise InvalidInputError("y is constant: there are no regimes to find")
+    def _fit(self, frame: pd.DataFrame, target: Array) -> None:
         previous = self.get_state().get("params_") if self.warm_start else None
         specification = MarkovSwitching(
             self.n_regimes,
@@ -103,6 +101,7 @@ class MarkovForecaster(Forecaster):
             likelihood=self.likelihood,
             switching_dof=self.likelihood == "t",
             n_starts=self.n_starts,
+            variance_prior=_VARIANCE_PRIOR,
             random_state=self.random_state,
         )
         apart = target[(len(target) - 1) % self.horizon :: self.horizon]
@@ -114,14 +113,13 @@ class MarkovForecaster(Forecaster):
         self.converged_ = bool(result.converged)
         reach = self.order * self.horizon
         self.recent_ = np.full(reach, float(target.mean()))
-        self.state_ = np.full((self.horizon, self.n_regimes), 1.0 / self.n_regimes)
         chains = Chains.of(len(target), self.horizon)
         log_density = self._log_density(target, self._locations(target))[:, chains.order]
         initial = stationary_distribution(self.transition_)
         filtered = forward_filter(log_density, self.transition_, initial, chains.starts)
-        self.state_ = chains.after(filtered.filtered, self.state_)
+        empty = np.full((self.horizon, self.n_regimes), 1.0 / self.n_regimes)
+        self.state_ = chains.after(filtered.filtered, empty)
         self.recent_ = target[len(target) - reach :]
-        return self
 
     def _each(self, name: str) -> Array:
         """Values (K,) of a parameter, whether it switches or not."""
@@ -160,6 +158,31 @@ class MarkovForecaster(Forecaster):
         return rows
 
     # ------------------------------------------------------------------ forecast
+    def _with_forecast_lags(self, known: Array) -> Array:
+        """Targets in which a missing one is its own forecast, as later rows' lags need it."""
+        scale, dof = self._shape()
+        const = self._each("const")
+        slopes = [self._each(f"ar.L{lag}") for lag in range(1, self.order + 1)]
+        state, values = self.state_.copy(), self.recent_.tolist()
+        for row, value in enumerate(known.tolist()):
+            chain = row % self.horizon
+            weights = state[chain] @ self.transition_
+            location = const + sum(
+                slope * values[-lag * self.horizon] for lag, slope in enumerate(slopes, start=1)
+            )
+            if math.isfinite(value):
+                each = MixtureForecast(
+                    np.ones((len(scale), 1)), location[:, None], scale[:, None], dof[:, None]
+                )
+                log_density = each.logpdf(value)
+                posterior = weights * np.exp(log_density - log_density.max())
+                weights = posterior / posterior.sum()
+                values.append(value)
+            else:
+                values.append(float(weights @ location))
+            state[chain] = weights
+        return np.array(values[len(self.recent_) :])
+
     def _run(self, X: Features, y: ArrayLike | None) -> tuple[MixtureForecast, Array, Array]:
         """Forecasts of new rows, and the state and latest targets after them."""
         self._require_fit()
@@ -167,18 +190,14 @@ class MarkovForecaster(Forecaster):
         n_rows = len(frame)
         if not n_rows:
             raise InvalidInputError("X has no rows to forecast")
-        known = np.full(n_rows, np.nan) if y is None else check_target(y, n_rows, missing=True)
+        known = np.full(n_rows, np.nan) if y is None else check_target(y, X, missing=True)
+        filled = known
+        if self.order and not np.isfinite(known).all():
+            filled = self._with_forecast_lags(known)
         chains = Chains.of(n_rows, self.horizon)
-        filled = known.copy()
-        while True:
-            location = self._locations(np.nan_to_num(filled))
-            log_density = self._log_density(known, location)[:, chains.order]
-            weights, state = chains.filter(log_density, self.transition_, self.state_)
-            gaps = np.flatnonzero(~np.isfinite(filled))
-            if not self.order or not len(gaps):
-                break
-            # A lag that is not known yet is its own forecast, row after row.
-            filled[gaps[0]] = weights[gaps[0]] @ location[:, gaps[0]]
+        location = self._locations(filled)
+        log_density = self._log_density(known, location)[:, chains.order]
+        weights, state = chains.filter(log_density, self.transition_, self.state_)
         scale, dof = self._shape()
         forecast = MixtureForecast(
             weights,
@@ -199,6 +218,14 @@ class MarkovForecaster(Forecaster):
         """Move the state past rows whose target has become known."""
         _, self.state_, self.recent_ = self._run(X, y)
         return self
+
+    def standard_deviations(self) -> Array:
+        """Standard deviation (K,) of each regime; its scale where the variance does not exist."""
+        self._require_fit()
+        scale, dof = self._shape()
+        finite = np.isfinite(dof) & (dof > 2.0)
+        tail = np.where(finite, dof, 4.0)
+        return np.asarray(scale * np.where(finite, np.sqrt(tail / (tail - 2.0)), 1.0))
 
     def summary(self) -> pd.DataFrame:
         """Parameters of each regime, and its expected duration in rows of its chain."""

@@ -32,7 +32,7 @@ __all__ = ["SlotForecaster"]
 Array = NDArray[np.float64]
 
 FEATURE_LIMIT = 5.0  # standardised features are clipped here: one wild day must not decide a fit
-_MIN_ROWS = 30
+_MIN_ROWS = 30  # of the part that a penalty is tried on
 _PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01)  # factors that "auto" chooses from, strongest first
 _ROLES = ("location", "scale", "gate")
 
@@ -156,15 +156,9 @@ class SlotForecaster(Forecaster):
         self.random_state = random_state
 
     # ------------------------------------------------------------------ fit
-    def fit(self, X: Features, y: ArrayLike) -> Self:
-        """Estimate on training rows: X (n, F), y (n,) in the data's units."""
-        self._check_parameters()
+    def _fit(self, frame: pd.DataFrame, target: Array) -> None:
         state = self.get_state()
         previous = state if self.warm_start and "parameters_" in state else None
-        frame = check_rows(X)
-        target = check_target(y, len(frame), at_least=_MIN_ROWS)
-        if np.ptp(target) == 0.0:
-            raise InvalidInputError("y is constant: there is no distribution to forecast")
         self.columns_ = [str(name) for name in frame.columns]
         columns = frame.to_numpy(float).T  # a column at a time, as a frame stores them
         self.feature_mean_ = columns.mean(axis=1)
@@ -192,7 +186,6 @@ class SlotForecaster(Forecaster):
             transition = objective.transition(self.parameters_)
             result = forward_filter(log_density, transition, self.state_[0], chains.starts)
             self.state_ = chains.after(result.filtered, self.state_)
-        return self
 
     def _check_parameters(self) -> None:
         for name, allowed in (
@@ -366,7 +359,7 @@ class SlotForecaster(Forecaster):
         n_rows = len(frame)
         if not n_rows:
             raise InvalidInputError("X has no rows to forecast")
-        known = np.full(n_rows, np.nan) if y is None else check_target(y, n_rows, missing=True)
+        known = np.full(n_rows, np.nan) if y is None else check_target(y, X, missing=True)
         chains = Chains.of(n_rows, self.horizon)
         filled = np.where(np.isfinite(known), known, self.center_)
         objective = self._objective(frame.to_numpy(float).T, filled, chains)

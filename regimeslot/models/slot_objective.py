@@ -39,7 +39,7 @@ class Penalty:
     gate_bias: float = 1.0
     transition: float = 0.1
     location: float = 20.0
-    location_slope: float = 100.0
+    location_slope: float = 5.0
     shape: float = 0.5
 
 

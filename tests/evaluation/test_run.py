@@ -126,7 +126,7 @@ def test_a_run_without_regimes_says_so():
 
 def test_short_series_and_wrong_names_are_refused_before_any_work():
     short = prices(300)
-    with pytest.raises(TooFewRowsError, match="returns are too few"):
+    with pytest.raises(TooFewRowsError, match="are too few"):
         fit_run(short, RunSettings(models=("mean",)))
     with pytest.raises(InvalidInputError, match="did you mean"):
         fit_run(prices(), RunSettings(models=("mean", "gjr-garsh")))
@@ -161,3 +161,12 @@ def test_regimes_of_a_week_count_sessions():
     matrix = run.transition_matrix().to_numpy()
     likely = run.regime_outlook(1).to_numpy()[0].argmax()
     assert run.expected_time_left() == pytest.approx(5 / (1 - matrix[likely, likely]))
+    np.testing.assert_allclose(
+        run.regime_outlook(3).to_numpy()[0], run.next_forecasts["markov"].weights[0], rtol=1e-10
+    )
+
+
+def test_a_training_size_that_cannot_be_is_answered_with_its_range():
+    with pytest.raises(InvalidInputError, match="between 352 and 798"):
+        fit_run(prices(), RunSettings(models=("mean",), train_size=5000))
+    assert fit_run(prices(400), RunSettings(models=("mean",))).settings.train_size == 352

@@ -165,3 +165,27 @@ def test_the_users_models_are_not_changed(dataset):
     assert isinstance(study, Study)
     assert isinstance(study.models["mine"], Forecaster)
     assert study.settings["models"] == {"mine": "SlotForecaster(n_slots=1)"}
+
+
+def test_models_of_another_horizon_are_refused():
+    dataset = make_dataset(closes(), horizon=5)
+    pool = Pool(members={"a": MeanForecaster(horizon=5), "b": MeanForecaster()})
+    for models in ({"mine": SlotForecaster()}, {"pool": pool}):
+        with pytest.raises(InvalidInputError, match="build it with horizon=5"):
+            walk_forward(models, dataset, train_size=500)
+
+
+def test_a_rolling_window_holds_as_many_rows_as_it_says(dataset):
+    study = walk_forward(["mean"], dataset, train_size=300, refit_every=100, expanding=False)
+    lengths = [fold.train.stop - fold.train.start for fold in study.folds]
+    assert study.folds[0].test.start == dataset.rows_before(300)
+    assert lengths[0] == dataset.rows_before(300)
+    assert lengths[-1] == 300
+
+
+def test_own_models_are_compared_with_each_other(dataset):
+    models = {"a": MeanForecaster(), "b": LinearForecaster()}
+    study = walk_forward(models, dataset, train_size=500, refit_every=100)
+    assert len(study.compare()) == 2
+    with pytest.raises(InvalidInputError, match="no forecasts of nope"):
+        study.compare(["nope"])

@@ -84,7 +84,9 @@ def test_next_row_is_next_x():
     row = next_row(frame, next_date="2030-01-01")
     pd.testing.assert_frame_equal(row, make_dataset(frame, next_date="2030-01-01").next_X)
     assert row.index[0] == pd.Timestamp("2030-01-01")
-    assert next_row(frame).index[0] == len(frame) - 1  # positions count returns, as rows do
+    assert next_row(frame).index[0] == pd.Timestamp("2011-03-28")  # the weekday after a Friday
+    bare = frame.reset_index(drop=True)
+    assert next_row(bare).index[0] == len(frame)
     assert next_row(frame["Close"].reset_index(drop=True)).index[0] == len(frame)
 
 
@@ -249,7 +251,7 @@ def test_dataset_refuses_parts_that_do_not_fit(changes, message):
         ({"next_date": "2010-05-01"}, "next_date must lie after the last price"),
         ({"market": pd.Series([1.0, 2.0, 3.0])}, "same kind of index"),
         ({"market": prices()["Close"].set_axis(pd.bdate_range("2040", periods=320))}, "overlap"),
-        ({"market": prices().iloc[:1]}, "market has no return by the last price"),
+        ({"market": prices().iloc[:1]}, "must overlap"),
         ({"market": prices().tz_localize("UTC")}, "dates in UTC beside dates without time zone"),
     ],
 )

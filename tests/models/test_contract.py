@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from regimeslot.causality import assert_causal
-from regimeslot.errors import InvalidInputError, NotFittedError, TooFewRowsError
+from regimeslot.errors import (
+    CausalityError,
+    InvalidInputError,
+    NotFittedError,
+    TooFewRowsError,
+)
 from regimeslot.models.catalogue import CATALOGUE, Setting, make_forecaster
 from regimeslot.persistence import load, save
 
@@ -143,7 +148,7 @@ def test_wrong_input_gets_a_typed_sentence(name, fitted, dataset):
     with pytest.raises(NotFittedError, match="call fit"):
         make_forecaster(name).predict(X)
     with pytest.raises(InvalidInputError, match="one value for each"):
-        model.predict(X, y[:-1])
+        model.predict(X, y.to_numpy()[:-1])
     hole = X.copy()
     hole.iloc[3, 1] = np.nan
     with pytest.raises(InvalidInputError, match="finite"):
@@ -165,8 +170,39 @@ def test_an_unknown_name_is_answered_with_a_near_one():
         make_forecaster("slot-sticky")
 
 
-def test_every_model_of_the_issue_is_there():
+def test_every_model_that_the_documentation_names_is_there():
     assert set(NAMES) >= {
         "mean", "linear", "markov", "markov-t", "gjr-garch", "egarch-skewt", "slot-weight",
         "slots-single", "slots-static", "slots-markov", "slots-sticky", "pool",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_failed_fit_leaves_the_model_as_it_was(name, dataset):
+    model = make_forecaster(name)
+    with pytest.raises(InvalidInputError):
+        model.fit(dataset.X[:TRAIN], np.zeros(TRAIN))
+    assert not model.is_fitted
+    model.fit(dataset.X[:TRAIN], dataset.y[:TRAIN])
+    before = model.predict(dataset.X[TRAIN:], dataset.y[TRAIN:])
+    with pytest.raises(InvalidInputError):
+        model.fit(dataset.X[:TRAIN], np.zeros(TRAIN))
+    same(model.predict(dataset.X[TRAIN:], dataset.y[TRAIN:]), before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_of_another_time_are_refused(name, fitted, dataset):
+    X, y = dataset.X, dataset.y
+    with pytest.raises(InvalidInputError, match="index of X"):
+        make_forecaster(name).fit(X[:TRAIN], y[1 : TRAIN + 1])
+    with pytest.raises(InvalidInputError, match="index of X"):
+        fitted[name].predict(X[TRAIN : TRAIN + 5], y[TRAIN + 5 : TRAIN + 10])
+    with pytest.raises(InvalidInputError, match="columns that the model was fitted with"):
+        fitted[name].predict(np.zeros((5, X.shape[1] + 1)))
+
+
+@pytest.mark.parametrize("name", ["slots-sticky", "markov", "mean"])
+def test_a_model_of_one_day_is_caught_on_weekly_targets(name, weekly):
+    """Its state would read targets that are not finished, whatever its own horizon says."""
+    with pytest.raises(CausalityError):
+        assert_causal(make_forecaster(name), weekly, train_size=TRAIN)
