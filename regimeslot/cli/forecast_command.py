@@ -12,7 +12,7 @@ import click
 
 from regimeslot.cli.fit_command import SOURCES, describe, load
 from regimeslot.cli.screen import Screen, one_thread
-from regimeslot.errors import DataError
+from regimeslot.errors import DataError, InvalidInputError
 
 if TYPE_CHECKING:
     from regimeslot.evaluation.folder import SavedRun
@@ -45,6 +45,7 @@ def forecast(
     from regimeslot.persistence import load as load_model
 
     saved = read_run(run)
+    _require_end(saved, end)
     screen = Screen(quiet=as_json)
     with screen.listening(), one_thread():
         models = {name: load_model(saved.model_file(name)) for name in saved.models}
@@ -54,6 +55,21 @@ def forecast(
     screen.note(result.notes)
     record = _record(saved, result, screen.notes)
     click.echo(json.dumps(record, indent=2, allow_nan=False) if as_json else _words(saved, result))
+
+
+def _require_end(saved: SavedRun, end: str | None) -> None:
+    import pandas as pd
+
+    last = saved.record["data"]["last"]
+    try:
+        day = None if end is None else pd.Timestamp(end)
+    except ValueError:
+        return  # said where the prices are loaded
+    if day is not None and day.tz_localize(None) < pd.Timestamp(last):
+        raise InvalidInputError(
+            f"the run was fitted up to {last}, so it cannot forecast from {end}: give an end from "
+            "that day on, or fit with that end"
+        )
 
 
 def _newer(

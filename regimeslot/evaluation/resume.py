@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from regimeslot.errors import BadFileError, InvalidInputError
+from regimeslot.errors import BadFileError, DataError, InvalidInputError
 from regimeslot.evaluation.folder import SavedRun
 from regimeslot.evaluation.regimes import RegimeView
 from regimeslot.evaluation.run import describe_forecast, next_forecast
@@ -25,6 +26,10 @@ __all__ = ["Resumed", "resume"]
 # Two downloads of one day agree to 1e-7, the smallest real change of a daily return (a dividend
 # that came late) is near 1e-3: a thousandth of the moves' standard deviation lies between.
 _NOISE = 1e-3
+# Prices rounded to cents move daily returns by a hundredth of their standard deviation, another
+# series by a half: where most moves are further apart than this, it is not the run's series.
+_ANOTHER = 0.05
+_WORDS = {"log-return": "returns", "diff": "changes", "level": "values"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,7 @@ class Resumed:
     forecast : one-row MixtureForecast of the main model
     description : dict, the same as plain data, as ``forecast`` in ``fit.json``
     prices : Prices that the forecast was made from
-    sessions : int, rows since the fit
+    sessions : int, rows since the fit that the models moved past
     notes : tuple of str, what changed in the history, what is odd about the new rows
     """
 
@@ -56,7 +61,9 @@ def resume(
     """Forecast the session after the last price, with the parameters of a saved run.
 
     The states of the models move with ``update`` past the rows after the run's last one; their
-    features come from ``prices`` alone, so that a restated history cannot leave a seam.
+    features come from ``prices`` alone, so that a restated history cannot leave a seam; only where
+    ``prices`` start later than the run's own are the days before taken from the run, at the level
+    of the new ones.
 
     Parameters
     ----------
@@ -77,22 +84,22 @@ def resume(
     ------
     InvalidInputError
         If a model of the run is missing, or cannot use these rows.
+    DataError
+        If ``prices`` share no moves with the run's own, or most of those they share differ.
     """
     missing = [name for name in saved.models if name not in models]
     if missing:
         raise InvalidInputError(f"the run's model(s) {', '.join(missing)} are needed, got none")
     own = saved.prices()
     notes: tuple[str, ...] = ()
+    transform = saved.settings["transform"]
+    if prices is not None:
+        _require_same_series(own, prices, transform)
     if prices is None or prices.last <= own.last:
         prices, market = own, saved.market()
     else:
-        prices = replace(  # from the run's first day on: its features start where the fit's did
-            prices,
-            frame=prices.frame.loc[own.index[0] :],
-            ticker=own.ticker,
-            proxy_for=own.proxy_for,
-        )
-        notes = _changes(own, prices, saved.settings["transform"])
+        prices, notes = _joined(own, prices, transform)
+        notes += _changes(own, prices, transform)
         if saved.record.get("market") and market is None:
             market = saved.market()
     settings = saved.settings
@@ -113,7 +120,8 @@ def resume(
     description = describe_forecast(
         forecast, date, settings["main"], settings["horizon"], _regimes(saved, models, dataset)
     )
-    sessions = int((prices.index > own.last).sum())
+    moved = [dataset.X, *([] if dataset.unfinished_X is None else [dataset.unfinished_X])]
+    sessions = sum(int((rows.index > own.last).sum()) for rows in moved)
     notes += tuple(note for note in dataset.notes if note not in prices.notes)
     return Resumed(forecast, description, prices, sessions, notes)
 
@@ -136,10 +144,52 @@ def _regimes(
     return RegimeView(dataset, past, model, y).now(next_forecast(model, dataset))
 
 
+def _require_same_series(own: Prices, prices: Prices, transform: str) -> None:
+    """Refuse prices that the run's models know nothing about."""
+    before, both, apart = _apart(own, prices, transform)
+    if both.empty:
+        raise DataError(
+            f"the new prices of {prices.symbol} ({prices.index[0]:%Y-%m-%d} to "
+            f"{prices.last:%Y-%m-%d}) share no two days with the run's ({own.index[0]:%Y-%m-%d} to "
+            f"{own.last:%Y-%m-%d}), so nothing shows that they are the same series: give prices "
+            "that begin before the run's last day"
+        )
+    differ = int((apart > _ANOTHER * _spread(before, transform)).sum())
+    if 2 * differ > len(both):
+        raise DataError(
+            f"the new prices of {prices.symbol} are not the series of the run ({own.symbol}): "
+            f"{differ} of {len(both)} {_WORDS[transform]} on the same days differ; give that "
+            "series, or fit this one"
+        )
+
+
+def _joined(own: Prices, prices: Prices, transform: str) -> tuple[Prices, tuple[str, ...]]:
+    """The new prices from the run's first day on: its features start where the fit's did."""
+    new = prices.frame.loc[own.index[0] :]
+    start = new.index[0]
+    notes: tuple[str, ...] = ()
+    earlier = own.frame[own.index < start]
+    if len(earlier):
+        day = own.index.intersection(new.index)[:1]
+        was, now = (float(frame["Close"][day].iloc[0]) for frame in (own.frame, new))
+        shared = new.columns.intersection(own.frame.columns)
+        quotes = shared.drop("Volume", errors="ignore")
+        earlier = earlier[shared].copy()
+        if transform == "log-return":
+            earlier[quotes] *= now / was
+        elif transform == "diff":
+            earlier[quotes] += now - was
+        new = pd.concat([earlier, new[shared]])
+        notes = (
+            f"The new prices of {prices.symbol} start on {start:%Y-%m-%d}; the {len(earlier)} rows "
+            "before are those of the run.",
+        )
+    return replace(prices, frame=new, ticker=own.ticker, proxy_for=own.proxy_for), notes
+
+
 def _changes(own: Prices, prices: Prices, transform: str) -> tuple[str, ...]:
     """What the new history says differently about the days of the fit."""
-    before, after = (_moves(series.frame["Close"], transform) for series in (own, prices))
-    both = before.index.intersection(after.index)
+    before, both, apart = _apart(own, prices, transform)
     notes = []
     gone = len(before) - len(both)
     if gone:
@@ -147,19 +197,34 @@ def _changes(own: Prices, prices: Prices, transform: str) -> tuple[str, ...]:
             f"{gone} of the {len(before)} sessions that the run was fitted on are missing from "
             f"the new prices of {prices.symbol}."
         )
-    apart = (after[both] - before[both]).abs().to_numpy()
-    differs = apart > _NOISE * float(np.std(before.to_numpy()))
+    differs = apart > _NOISE * _spread(before, transform)
     if differs.any():
         worst = both[int(np.argmax(apart))]
         size = f"{100 * apart.max():.2g} %" if transform == "log-return" else f"{apart.max():.2g}"
         notes.append(
             f"The history of {prices.symbol} was restated: {int(differs.sum())} of {len(both)} "
-            f"returns differ from those of the fit, by up to {size} ({worst:%Y-%m-%d}); the new "
-            "ones are used."
+            f"{_WORDS[transform]} differ from those of the fit, by up to {size} "
+            f"({worst:%Y-%m-%d}); the new ones are used."
         )
     return tuple(notes)
 
 
+def _apart(
+    own: Prices, prices: Prices, transform: str
+) -> tuple[pd.Series, pd.Index, NDArray[np.float64]]:
+    """Moves of the run, the days that the new prices have too, how far apart they are there."""
+    before, after = (_moves(series.frame["Close"], transform) for series in (own, prices))
+    both = before.index.intersection(after.index)
+    return before, both, (after[both] - before[both]).abs().to_numpy(dtype=float)
+
+
+def _spread(moves: pd.Series, transform: str) -> float:
+    """Standard deviation of what is new in a row, in the unit of the moves."""
+    return float(np.std((moves.diff().dropna() if transform == "level" else moves).to_numpy()))
+
+
 def _moves(close: pd.Series, transform: str) -> pd.Series:
+    if transform == "level":
+        return close.iloc[1:]
     moves = np.log(close).diff() if transform == "log-return" else close.diff()
     return moves.iloc[1:]

@@ -133,6 +133,68 @@ def test_lost_sessions_are_said(run: Path, command: Command) -> None:
     )
 
 
+def test_another_series_is_refused(run: Path, command: Command) -> None:
+    for rows in (LONGER, 700):  # also where it has nothing newer
+        closes(rows, seed=1).to_csv("other.csv")
+        said = failed(command("forecast", run, "--file", "other.csv"), 3)
+        assert "not the series of the run" in said
+        assert "of 699 returns" in said
+
+
+def test_another_series_of_values_is_refused(home: Path, command: Command) -> None:
+    closes().to_csv("rate.csv")
+    (closes(LONGER) + 30).to_csv("shifted.csv")
+    closes(LONGER).to_csv("longer.csv")
+    words = ("--transform", "level", "--models", "mean", "--out", "run", "--quiet")
+    assert command("fit", "--file", "rate.csv", *words).exit_code == 0
+    said = failed(command("forecast", "run", "--file", "shifted.csv"), 3)
+    assert "699 of 699 values" in said
+    assert command("forecast", "run", "--file", "longer.csv").exit_code == 0
+
+
+def test_rounded_prices_are_the_same_series(run: Path, command: Command) -> None:
+    closes(LONGER).round(2).to_csv("cents.csv")
+    result = command("forecast", run, "--file", "cents.csv", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["sessions_since_fit"] == 12
+
+
+@pytest.mark.parametrize("first", [699, 700, 705])
+def test_prices_after_the_run_are_refused(first: int, run: Path, command: Command) -> None:
+    closes(760).iloc[first:].to_csv("late.csv")
+    said = failed(command("forecast", run, "--file", "late.csv"), 3)
+    assert "2017-09-08" in said
+    assert "share no two days" in said
+
+
+@pytest.mark.parametrize("first", [650, 690, 698])
+def test_late_start_is_joined_to_the_days_of_the_run(
+    first: int, run: Path, command: Command
+) -> None:
+    closes(760).to_csv("longer.csv")
+    (0.25 * closes(760)).iloc[first:].to_csv("late.csv")  # and split since
+    whole, late = (
+        json.loads(command("forecast", run, "--file", name, "--json").stdout)
+        for name in ("longer.csv", "late.csv")
+    )
+    assert late["sessions_since_fit"] == whole["sessions_since_fit"] == 60
+    assert late["data"]["rows"] == 760
+    (note,) = late["notes"]
+    assert f"the {first} rows before are those of the run" in note
+    quantiles = whole["forecast"]["quantiles"]
+    assert late["forecast"]["quantiles"] == pytest.approx(quantiles, rel=1e-6)
+
+
+def test_end_before_the_fit_is_refused(run: Path, command: Command) -> None:
+    closes(LONGER).to_csv("longer.csv")
+    said = failed(command("forecast", run, "--file", "longer.csv", "--end", "2017-09-07"), 2)
+    assert "2017-09-08" in said
+    words = ("--file", "longer.csv", "--end", "2017-09-08", "--json")
+    same = json.loads(command("forecast", run, *words).stdout)
+    assert same["forecast"] == fitted(run)["forecast"]
+    assert "soon" in failed(command("forecast", run, "--end", "soon"), 2)
+
+
 def test_file_that_went_away(run: Path, command: Command) -> None:
     record = fitted(run)
     record["settings"]["file"] = "/nowhere/prices.csv"
