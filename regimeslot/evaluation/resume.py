@@ -170,7 +170,7 @@ def _joined(own: Prices, prices: Prices, transform: str) -> tuple[Prices, tuple[
     notes: tuple[str, ...] = ()
     earlier = own.frame[own.index < start]
     if len(earlier):
-        day = own.index.intersection(new.index)[:1]
+        day = new.index.intersection(own.index)[:1]
         was, now = (float(frame["Close"][day].iloc[0]) for frame in (own.frame, new))
         shared = new.columns.intersection(own.frame.columns)
         quotes = shared.drop("Volume", errors="ignore")
