@@ -138,18 +138,18 @@ def _words(saved: SavedRun, result: Resumed) -> str:
     unit = Unit.of(saved.settings["transform"], told["std"])
     period = PERIODS[infer_frequency(result.prices.index)]
     quantiles = {key: unit.number(value, plus=True) for key, value in told["quantiles"].items()}
-    loss = "Probability of a loss" if unit.name == "%" else "Probability below zero"
+    losses = unit.name == "%"  # neither side of a rate is a loss
+    below = "Probability of a loss" if losses else "Probability below zero"
     rows = [
         ("Mean", f"{unit.text(told['mean'], plus=True, extra=1)}"),
         ("Standard deviation", unit.text(told["std"])),
         ("5 % to 95 %", f"{quantiles['0.05']} to {quantiles['0.95']} {unit.name}"),
         ("1 % to 99 %", f"{quantiles['0.01']} to {quantiles['0.99']} {unit.name}"),
-        (loss, probability(told["probability_of_loss"])),
-        (
-            "Expected shortfall 5 % / 1 %",
-            f"{unit.number(told['es_5'])} / {unit.text(told['es_1'])}",
-        ),
+        (below, probability(told["probability_of_loss"])),
     ]
+    if losses:
+        shortfall = f"{unit.number(told['es_5'])} / {unit.text(told['es_1'])}"
+        rows.append(("Expected shortfall 5 % / 1 %", shortfall))
     rows += [(f"Regime: {r['name']}", probability(r["probability"])) for r in told["regimes"]]
     width = max(len(name) for name, _ in rows)
 

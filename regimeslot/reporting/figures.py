@@ -13,9 +13,14 @@ from regimeslot.errors import InvalidInputError
 from regimeslot.evaluation.calibration import BINS, pit_histogram
 from regimeslot.evaluation.comparison_time import cumulative_band
 from regimeslot.evaluation.risk import LEVELS, coverage
-from regimeslot.reporting.calibration import pit_section, var_section
+from regimeslot.reporting.calibration import pit_section
 from regimeslot.reporting.palette import regime_colours
-from regimeslot.reporting.timelines import gain_chart, price_chart, volatility_chart
+from regimeslot.reporting.timelines import (
+    exceedance_chart,
+    gain_chart,
+    price_chart,
+    volatility_chart,
+)
 from regimeslot.reporting.tomorrow import density_grid, tomorrow
 from regimeslot.reporting.view import view_of
 
@@ -230,7 +235,7 @@ def plot_exceedances(run: Any, ax: Axes | None = None) -> Axes:
             label=f"beyond it: {100 * found.raw:.2f} % of rows",
         )
     axes.set(ylabel=view.unit.name)
-    axes.set_title(var_section(view)["title"], loc="left", wrap=True)
+    axes.set_title(exceedance_chart(view)["title"], loc="left", wrap=True)
     axes.legend(frameon=False, ncols=2, fontsize="small")
     axes.margins(x=0)
     return axes

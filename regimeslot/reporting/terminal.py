@@ -114,14 +114,15 @@ def terminal_scores(run: Any) -> Table:
     view = view_of(run)
     part = scores_table(view)
     held, each = part["table"], view.period.each
+    tail = "VaR" if view.unit.name == "%" else "below "
     heads = {
         f"Log score, nats a {each}": "log score",
         f"Gain over {view.reference}": "gain",
         f"CRPS, {view.unit.name}": f"CRPS {view.unit.name}",
         "R2 of the mean, %": "R2 %",
         "QLIKE": "QLIKE",
-        "Beyond 1 % VaR, %": "VaR1 %",
-        "Beyond 5 % VaR, %": "VaR5 %",
+        "Beyond 1 % VaR, %": f"{tail}1 %",
+        "Beyond 5 % VaR, %": f"{tail}5 %",
         "t": "t",
         "Model": "model",
     }

@@ -41,22 +41,17 @@ def tomorrow(view: View) -> dict[str, Any]:
     unit, period = view.unit, view.period
     x, pdf, q = density_grid(view)
     std = float(forecast.std()[0])
-    var_1, var_5 = (float(forecast.value_at_risk(p)[0]) for p in (0.01, 0.05))
-    es_1, es_5 = (float(forecast.expected_shortfall(p)[0]) for p in (0.01, 0.05))
-    loss = float(forecast.probability_of_loss()[0])
     low, mid, high = (q[k] / unit.factor for k in ("0.05", "0.5", "0.95"))
     day = date(view.run.next_date, weekday=period.step == "session")
     label = f"Next {period.step}, {day}"
     if view.horizon > 1:
         label = f"Next {period.steps(view.horizon)}, from {day}"
     annual = _annual(view, std)
-    below = ("Probability of a loss", "Loss") if unit.name == "%" else ("Probability below 0",) * 2
+    risk, numbers = _losses(view) if unit.name == "%" else _tails(view, q)
     figures = [
         ("Standard deviation", "Std deviation", unit.text(std)),
         ("Median", "Median", unit.text(mid, plus=True)),
-        (*below, share(loss)),
-        ("VaR 5 % / 1 %", "VaR 5 / 1 %", f"{unit.number(var_5)} / {unit.text(var_1)}"),
-        ("Expected shortfall 5 % / 1 %", "ES 5 / 1 %", f"{unit.number(es_5)} / {unit.text(es_1)}"),
+        *risk,
     ]
     if annual is not None:
         figures.insert(1, ("The same a year", "A year", annual))
@@ -81,7 +76,38 @@ def tomorrow(view: View) -> dict[str, Any]:
             rows,
             text_columns=(),
         ),
-        "numbers": {"std": std, "loss": loss, "var_1": var_1, "var_5": var_5, "es_5": es_5},
+        "numbers": {"std": std, **numbers},
+    }
+
+
+def _losses(view: View) -> tuple[list[tuple[str, str, str]], dict[str, float]]:
+    """What a holder of the asset may lose: only returns have losses."""
+    assert view.run is not None
+    forecast, unit = view.run.next_forecasts[view.main], view.unit
+    var_1, var_5 = (float(forecast.value_at_risk(p)[0]) for p in (0.01, 0.05))
+    es_1, es_5 = (float(forecast.expected_shortfall(p)[0]) for p in (0.01, 0.05))
+    loss = float(forecast.probability_of_loss()[0])
+    figures = [
+        ("Probability of a loss", "Loss", share(loss)),
+        ("VaR 5 % / 1 %", "VaR 5 / 1 %", f"{unit.number(var_5)} / {unit.text(var_1)}"),
+        ("Expected shortfall 5 % / 1 %", "ES 5 / 1 %", f"{unit.number(es_5)} / {unit.text(es_1)}"),
+    ]
+    return figures, {"loss": loss, "var_1": var_1, "var_5": var_5, "es_5": es_5}
+
+
+def _tails(view: View, q: dict[str, float]) -> tuple[list[tuple[str, str, str]], dict[str, float]]:
+    """Both tails of a rate, its change or its level: neither side of it is a loss."""
+    assert view.run is not None
+    unit = view.unit
+    below = float(view.run.next_forecasts[view.main].probability_of_loss()[0])
+    figures = [("Probability below 0", "Below 0", share(below))]
+    for low, high, name in (("0.05", "0.95", "5 % / 95 %"), ("0.01", "0.99", "1 % / 99 %")):
+        ends = (q[low] / unit.factor, q[high] / unit.factor)
+        text = f"{unit.number(ends[0], plus=True)} / {unit.text(ends[1], plus=True)}"
+        figures.append((f"Quantiles {name}", name, text))
+    return figures, {
+        "below_zero": below,
+        **{f"q_{p}": q[p] for p in ("0.01", "0.05", "0.95", "0.99")},
     }
 
 

@@ -149,7 +149,11 @@ def test_another_series_of_values_is_refused(home: Path, command: Command) -> No
     assert command("fit", "--file", "rate.csv", *words).exit_code == 0
     said = failed(command("forecast", "run", "--file", "shifted.csv"), 3)
     assert "699 of 699 values" in said
-    assert command("forecast", "run", "--file", "longer.csv").exit_code == 0
+    result = command("forecast", "run", "--file", "longer.csv")
+    assert result.exit_code == 0
+    assert "1 % to 99 %" in result.stdout
+    assert "hortfall" not in result.stdout
+    assert "loss" not in result.stdout
 
 
 def test_rounded_prices_are_the_same_series(run: Path, command: Command) -> None:

@@ -85,17 +85,37 @@ def test_charts_hold_the_run_s_numbers(run, summary):
     np.testing.assert_allclose(np.transpose(shares), predicted, rtol=0, atol=0.00501)
 
 
+def as_series(run, transform):
+    """The same run, as one of values or changes: neither has losses."""
+    dataset = replace(run.study.dataset, transform=transform)
+    return replace(run, dataset=dataset, study=replace(run.study, dataset=dataset))
+
+
+@pytest.mark.parametrize("transform", ["level", "diff"])
+def test_values_have_quantiles_and_no_losses(run, transform):
+    series = as_series(run, transform)
+    summary = summarize(series)
+    figures = {f["name"]: f["text"] for f in summary.tomorrow["figures"]}
+    unit = view_of(series).unit
+    q = run.next_forecasts[run.main].quantile([0.01, 0.05, 0.95, 0.99])[0]
+    ends = [unit.number(value, plus=True) for value in q]
+    assert figures["Quantiles 5 % / 95 %"] == f"{ends[1]} / {ends[2]} units"
+    assert figures["Quantiles 1 % / 99 %"] == f"{ends[0]} / {ends[3]} units"
+    chart = summary.charts["exceedances"]
+    assert chart["title"].startswith("Values went below the 1 % quantile on ")
+    said = json.dumps(
+        [summary.tomorrow, {k: v for k, v in chart.items() if k != "note"}], default=vars
+    ).lower()
+    for word in ("loss", "value at risk", '"var ', "shortfall", "% var"):
+        assert word not in said, word
+    assert "loss" in json.dumps(summarize(run).tomorrow, default=vars).lower()
+
+
 @pytest.mark.parametrize("transform", ["level", "diff"])
 def test_values_at_zero_are_drawn_on_a_linear_axis(run, transform):
     frame = run.prices.frame - run.prices.frame["Close"].iloc[-10]
-    dataset = replace(run.study.dataset, transform=transform)
-    series = replace(
-        run,
-        prices=replace(run.prices, frame=frame),
-        dataset=dataset,
-        study=replace(run.study, dataset=dataset),
-    )
-    chart = summarize(series).charts["price"]
+    series = replace(run, prices=replace(run.prices, frame=frame))
+    chart = summarize(as_series(series, transform)).charts["price"]
     close = frame["Close"].reindex(run.study.y.index).to_numpy()
     assert (close == 0).any()
     assert not chart["log"]

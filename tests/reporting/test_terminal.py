@@ -55,6 +55,18 @@ def test_scores_fit_into_80_columns_with_the_best_marked(run):
         assert any(line.startswith(name) for line in lines)
 
 
+def test_values_are_not_called_losses(run):
+    dataset = replace(run.study.dataset, transform="level")
+    series = replace(run, dataset=dataset, study=replace(run.study, dataset=dataset))
+    text = shown(terminal_summary(series)) + shown(terminal_scores(series))
+    flat = " ".join(text.split())
+    for word in ("VaR", "loss", "shortfall"):
+        assert word not in flat
+    assert "quantiles 1 % / 99 %" in flat
+    assert "below 1 %" in flat
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_a_bare_study_says_what_is_missing(study_of, normal):
     y = 0.01 * np.random.default_rng(0).standard_normal(60)
     text = shown(terminal_summary(study_of(y, {"mean": normal(60)})))

@@ -342,7 +342,7 @@
         }
         u.ctx.restore();
       }];
-      for (const text of ["\u25cb beyond the 5 % VaR", "\u25bc beyond the 1 % VaR"]) {
+      for (const text of ["\u25cb beyond the 5 % quantile", "\u25bc beyond the 1 % quantile"]) {
         const key = document.createElement("span");
         key.textContent = text;
         legend.append(key);
