@@ -28,8 +28,12 @@ _NOT_REPEATED = ("out", "json", "quiet")  # options that change no number
 
 def _names(ctx: click.Context, param: click.Parameter, given: Iterable[str]) -> tuple[str, ...]:
     """Names from a comma list, a repeated option, or both; each once."""
-    names = (name.strip() for part in given for name in part.split(","))
-    return tuple(dict.fromkeys(name for name in names if name))
+    parts = tuple(given)
+    names = (name.strip() for part in parts for name in part.split(","))
+    found = tuple(dict.fromkeys(name for name in names if name))
+    if parts and not found:
+        raise click.BadParameter("it names no model; leave it out to run the whole catalogue.")
+    return found
 
 
 @click.command()

@@ -66,6 +66,8 @@ def test_empty_cells_are_left_out_and_said(home: Path, command: Command) -> None
 WRONG_USAGE = {
     "no series": ((), "--ticker"),
     "unknown model": (("--ticker", "KO", "--models", "slots-stiky"), "'slots-sticky'"),
+    "empty models": (("--ticker", "KO", "--models", " , "), "--models"),
+    "no models": (("--ticker", "KO", "--models", ""), "--models"),
     "start after end": (("--ticker", "KO", "--start", "2020-01-01", "--end", "2019-01-01"), "2020"),
     "no date": (("--ticker", "KO", "--start", "soon"), "soon"),
     "unknown source": (("--ticker", "KO", "--source", "bloomberg"), "bloomberg"),
