@@ -103,19 +103,24 @@ def _spikes(result: MarkovSwitchingResult) -> list[str]:
         tiny = layout.switching_variance and natural.sigma2[k] < 1e-3 * np.median(natural.sigma2)
         if natural.sigma2[k] <= floor and layout.switching_variance:
             found.append(
-                f"spurious spike: the variance of regime {k} is at its floor, on {rows[k]:.1f} rows"
-                ": use a variance prior or fewer regimes"
+                f"spurious spike: the variance of regime {k} is at its floor, on "
+                f"{_count(rows[k])} rows: use a variance prior or fewer regimes"
             )
         elif rows[k] < n_columns + 2 and tiny:
             found.append(
-                f"spurious spike: regime {k} explains {rows[k]:.1f} rows almost exactly: use a "
-                "variance prior or fewer regimes"
+                f"spurious spike: regime {k} explains {_count(rows[k])} rows almost exactly: use "
+                "a variance prior or fewer regimes"
             )
         elif rows[k] < n_columns + 2:
             found.append(
-                f"thin regime {k}: it holds {rows[k]:.1f} rows, its parameters mean little"
+                f"thin regime {k}: it holds {_count(rows[k])} rows, its parameters mean little"
             )
     return found
+
+
+def _count(rows: float) -> str:
+    """An expected number of rows: whole, but for the few that a fraction changes."""
+    return f"{rows:.0f}" if rows >= _FEW_ROWS else f"{rows:.2g}"
 
 
 def summary(result: MarkovSwitchingResult) -> str:

@@ -149,6 +149,13 @@ def test_a_spurious_spike_is_named():
     assert not any("spurious" in note for note in tame.notes)
 
 
+def test_a_regime_of_identical_rows_counts_them_whole():
+    y = np.random.default_rng(0).standard_normal(300)
+    y[100:180] = 0.0  # a rate that did not move
+    with pytest.warns(RegimeWarning, match=r"at its floor, on 80 rows: use"):
+        MarkovSwitching(2, switching_variance=True, random_state=0).fit(y)
+
+
 @pytest.mark.parametrize(
     ("y", "options", "error"),
     [
