@@ -127,9 +127,10 @@ def terminal_scores(run: Any) -> Table:
         "Model": "model",
     }
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    table.title = Text(part["title"])
+    several = len(held.rows) > 1
+    table.title = Text(part["title"] if several else f"Scores of {held.rows[0][0].text}")
     table.title_justify = "left"
-    if view.reference is not None:
+    if several and view.reference is not None:
         table.caption = Text(
             f"Gain and t are against {view.reference}; |t| below 2 is no difference. "
             "Best of each column: *"
@@ -141,8 +142,9 @@ def terminal_scores(run: Any) -> Table:
     for row in held.rows:
         cells = []
         for i in chosen:
-            mark = "*" if row[i].strong and i else ""
-            cells.append(Text(row[i].text + mark, style="bold" if row[i].strong else ""))
+            best = several and row[i].strong  # of one model no cell is the best
+            mark = "*" if best and i else ""
+            cells.append(Text(row[i].text + mark, style="bold" if best else ""))
         table.add_row(*cells)
     for failure in part["failures"]:
         table.add_row(Text(failure))

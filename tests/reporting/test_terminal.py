@@ -67,6 +67,14 @@ def test_values_are_not_called_losses(run):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_one_model_is_not_the_best_of_one(study_of, normal):
+    y = 0.01 * np.random.default_rng(0).standard_normal(60)
+    text = shown(terminal_scores(study_of(y, {"mean": normal(60)})))
+    assert text.splitlines()[0].strip() == "Scores of mean"
+    assert "*" not in text
+    assert "best" not in text.lower()
+
+
 def test_a_bare_study_says_what_is_missing(study_of, normal):
     y = 0.01 * np.random.default_rng(0).standard_normal(60)
     text = shown(terminal_summary(study_of(y, {"mean": normal(60)})))
