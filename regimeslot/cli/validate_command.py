@@ -38,10 +38,10 @@ def validate(
 ) -> None:
     """Show that the slots find the laws behind data whose truth is known.
 
-    Prints the original experiment side by side (linear, plain training, ours), every other law
-    with median and worst run, the published values of Markov-switching models, and what was
-    promised with what came. Writes a picture and all numbers to a folder. Exit status 1 where a
-    promise was not kept.
+    Prints two linear laws, chosen by x0 > x1, by three models side by side (linear, plain
+    training, ours), every other law with median and worst run, the published values of
+    Markov-switching models, and every statement that was checked with what came. Writes a picture
+    and all numbers to a folder. Exit status 1 where a statement does not hold.
     """
     from regimeslot.evaluation.folder import require_place, write_folder
     from regimeslot.evaluation.validation import run_validation
@@ -114,7 +114,7 @@ def _table(title: str, **columns: str) -> Table:
 
 def _original(runs: pd.DataFrame) -> Table:
     table = _table(
-        "The original experiment: two linear laws, chosen by x0 > x1",
+        "Two linear laws, chosen by x0 > x1",
         model="left",
         validation_MSE="right",
         CPU_s="right",
@@ -174,7 +174,7 @@ def _published(published: pd.DataFrame) -> Table:
 
 
 def _promises(study: Validation, published: pd.DataFrame) -> Table:
-    table = _table("What is promised", statement="left", came="right", bound="right", kept="left")
+    table = _table("Statements checked", statement="left", came="right", bound="right", kept="left")
     for check in study.checks:
         sign = "<=" if check.at_most else ">="
         kept = "yes" if check.passed else "NO"
