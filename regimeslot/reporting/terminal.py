@@ -114,7 +114,7 @@ def terminal_scores(run: Any) -> Table:
     view = view_of(run)
     part = scores_table(view)
     held, each = part["table"], view.period.each
-    tail = "VaR" if view.unit.name == "%" else "below "
+    tail = "VaR" if view.unit.name == "%" else "<"
     heads = {
         f"Log score, nats a {each}": "log score",
         f"Gain over {view.reference}": "gain",

@@ -63,7 +63,7 @@ def test_values_are_not_called_losses(run):
     for word in ("VaR", "loss", "shortfall"):
         assert word not in flat
     assert "quantiles 1 % / 99 %" in flat
-    assert "below 1 %" in flat
+    assert "<1 % <5 %" in flat
     assert max(map(len, text.splitlines())) <= 80
 
 
