@@ -152,7 +152,8 @@ def _compute(
         if options["source"] == "file":
             series["source"] = "auto"
         market = load(screen, options["market"], series)
-    screen.tell(f"{describe(prices)}; {len(settings.models)} models to test.")
+    number = len(settings.models)
+    screen.tell(f"{describe(prices)}; {number} model{'s' if number > 1 else ''} to test.")
     with screen.progress() as step:
         run = fit_run(prices, settings, market=market, progress=step, command=command)
     screen.note_fits()

@@ -245,6 +245,7 @@ def test_reader_that_leaves_is_no_failure(json_too: bool, home: Path, prices_csv
     err = process.stderr.read()
     process.stderr.close()
     assert process.wait(timeout=60) == 0
+    assert "; 1 model to test." in err
     assert err.splitlines()[-1] == "Run folder: run"
     assert "BrokenPipe" not in err
     assert (home / "run" / "report.html").exists()
