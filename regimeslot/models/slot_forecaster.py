@@ -62,9 +62,9 @@ class SlotForecaster(Forecaster):
     location_features, scale_features, gate_features : list of str, optional
         Columns for each role; default every column but the reserved ones.
     penalty : float or "auto"
-        Factor on all penalties below. ``"auto"`` takes the one under which a fit on the first
-        three quarters of the training rows gives the last quarter its highest log score; refits
-        under ``warm_start`` keep it.
+        Factor on all penalties below. ``"auto"`` takes the one under which fits on the first two
+        and three quarters of the training rows give the next quarter its highest log score;
+        refits under ``warm_start`` keep it.
     shared_penalty, deviation_penalty : float
         Shrinkage of the slots' mean log-scale coefficients toward zero, and of each slot toward
         that mean, on the summed log-likelihood.
@@ -215,18 +215,19 @@ class SlotForecaster(Forecaster):
         """Factor on the penalties: as given, or by the log score of the last training rows."""
         if self.penalty != "auto":
             return float(self.penalty)
-        cut = len(frame) * 3 // 4
-        if cut - (self.horizon - 1) < _MIN_ROWS or np.ptp(target[:cut]) == 0.0:
-            return _PENALTIES[0]
-        model = self.clone(penalty=_PENALTIES[0], n_starts=1, warm_start=True)
-        scores = []
-        for penalty in _PENALTIES:  # each from the solution under the stronger one before
-            model.penalty_ = penalty
+        scores = np.zeros(len(_PENALTIES))
+        for part in (2, 3):  # fit on two quarters, then on three; each forecasts the next one
+            cut, end = len(frame) * part // 4, len(frame) * (part + 1) // 4
             train = slice(0, cut - (self.horizon - 1))  # whole targets only
-            model.fit(frame.iloc[train], target[train])
-            rest = slice(train.stop, None)
-            forecast = model.predict(frame.iloc[rest], target[rest])
-            scores.append(float(forecast.logpdf(target[rest])[self.horizon - 1 :].mean()))
+            if train.stop < _MIN_ROWS or np.ptp(target[train]) == 0.0:
+                continue
+            rest = slice(train.stop, end)
+            model = self.clone(penalty=_PENALTIES[0], n_starts=1, warm_start=True)
+            for number, penalty in enumerate(_PENALTIES):
+                model.penalty_ = penalty  # from the solution under the stronger one before
+                model.fit(frame.iloc[train], target[train])
+                forecast = model.predict(frame.iloc[rest], target[rest])
+                scores[number] += forecast.logpdf(target[rest])[self.horizon - 1 :].sum()
         return _PENALTIES[int(np.argmax(scores))]
 
     def _features_of(self, role: str, features: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -81,6 +82,11 @@ def yahoo(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeYahoo]:
         yield server
 
 
+def hear_ctrl_c() -> None:
+    """Shells start background jobs deaf to Ctrl-C, and children inherit it: hear it again."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def child(*words: object, **options: object) -> subprocess.Popen[str]:
     """Start the command as a process of its own, with no way to any network."""
     proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -93,6 +99,7 @@ def child(*words: object, **options: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=env,
+        preexec_fn=hear_ctrl_c,
         **options,  # type: ignore[call-overload]
     )
 

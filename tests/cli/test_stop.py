@@ -18,7 +18,7 @@ from fake_yahoo import FakeYahoo, make_bars, make_certificate
 
 from regimeslot.prices import load_prices
 
-from .conftest import child
+from .conftest import child, hear_ctrl_c
 
 FINAL = re.compile(r"prices-2017-09-08-\d{8}T\d{6}Z")
 
@@ -137,6 +137,7 @@ def start(*words: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
 
 
