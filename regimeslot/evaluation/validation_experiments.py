@@ -177,7 +177,7 @@ def _argmax(n_regimes: int, n_features: int, noise: float, seed: int) -> Outcome
 
 
 def _density(law: str, seed: int) -> Outcome:
-    """The sticky gate under a law with memory, a gate, or both; two slots, and four too many."""
+    """The sticky gate under a law with memory, a gate, or both; two slots, and up to four."""
     from regimeslot.models.slot_forecaster import SlotForecaster
 
     sample = _DENSITY_LAWS[law](2 * _HALF, random_state=seed)
@@ -209,6 +209,7 @@ def _density(law: str, seed: int) -> Outcome:
             {
                 "law": law,
                 "slots": n_slots,
+                "slots_found": model.n_slots_,
                 "seed": seed,
                 "gap_closed": recovery.gap_closed(scores[n_slots], scores[1], attainable),
                 "gap_closed_to_labels": recovery.gap_closed(scores[n_slots], scores[1], known),

@@ -18,6 +18,7 @@ from regimeslot.models.base import Features, Forecaster, check_rows, check_targe
 from regimeslot.models.chains import Chains
 from regimeslot.models.likelihoods import LIKELIHOODS
 from regimeslot.models.selectors import SELECTORS
+from regimeslot.models.slot_choice import choose_slots
 from regimeslot.models.slot_objective import (
     Parameters,
     Penalty,
@@ -32,8 +33,6 @@ __all__ = ["SlotForecaster"]
 Array = NDArray[np.float64]
 
 FEATURE_LIMIT = 5.0  # standardised features are clipped here: one wild day must not decide a fit
-_MIN_ROWS = 30  # of the part that a penalty is tried on
-_PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01)  # factors that "auto" chooses from, strongest first
 _ROLES = ("location", "scale", "gate")
 
 
@@ -51,7 +50,8 @@ class SlotForecaster(Forecaster):
     Parameters
     ----------
     n_slots : int
-        Number of slots K; one slot is a plain regression for location and log scale.
+        Number of slots K; one slot is a plain regression for location and log scale. The largest
+        number, from two on, where ``penalty="auto"`` chooses it.
     selector : {"sticky", "markov", "softmax", "static"}
         What the weights depend on: features and the state before, the state before, features,
         nothing. ``"static"`` is the control for any claim about regimes.
@@ -62,9 +62,9 @@ class SlotForecaster(Forecaster):
     location_features, scale_features, gate_features : list of str, optional
         Columns for each role; default every column but the reserved ones.
     penalty : float or "auto"
-        Factor on all penalties below. ``"auto"`` takes the one under which fits on the first two
-        and three quarters of the training rows give the next quarter its highest log score;
-        refits under ``warm_start`` keep it.
+        Factor on all penalties below. ``"auto"`` takes the one, and the fewest slots, under which
+        fits on the first two and three quarters of the training rows forecast the next quarter
+        best (within one standard error for the slots); refits under ``warm_start`` keep both.
     shared_penalty, deviation_penalty : float
         Shrinkage of the slots' mean log-scale coefficients toward zero, and of each slot toward
         that mean, on the summed log-likelihood.
@@ -88,6 +88,8 @@ class SlotForecaster(Forecaster):
 
     Attributes
     ----------
+    n_slots_ : number of slots fitted
+    penalty_ : factor on the penalties
     parameters_ : dict of arrays
         Locations, log scales, shapes and selector, in standardised units.
     objective_ : penalised negative log-likelihood at the solution
@@ -166,10 +168,11 @@ class SlotForecaster(Forecaster):
         self.center_, self.spread_ = float(target.mean()), float(target.std())
         self.has_offset_ = OFFSET in frame.columns
         features = [name for name in self.columns_ if name not in (OFFSET, RETURN)]
+        if self.penalty != "auto":
+            self.n_slots_, self.penalty_ = self.n_slots, float(self.penalty)
+        elif previous is None:
+            self.n_slots_, self.penalty_ = choose_slots(self, frame, target)
         self.features_ = {role: self._features_of(role, features) for role in _ROLES}
-
-        kept = previous["penalty_"] if previous else None
-        self.penalty_ = self._chosen_penalty(frame, target) if kept is None else kept
         chains = Chains.of(len(frame), self.horizon)
         objective = self._objective(columns, target, chains)
         best = self._minimize(objective, previous)
@@ -180,8 +183,8 @@ class SlotForecaster(Forecaster):
         self.objective_ = best.fun
         self.n_evaluations_ = best.n_evaluations
         self.converged_ = best.converged
-        self.state_ = np.full((self.horizon, self.n_slots), 1.0 / self.n_slots)
-        if self.n_slots > 1 and objective.selector.memory:
+        self.state_ = np.full((self.horizon, self.n_slots_), 1.0 / self.n_slots_)
+        if self.n_slots_ > 1 and objective.selector.memory:
             log_density = self._log_density(objective, target[chains.order])
             transition = objective.transition(self.parameters_)
             result = forward_filter(log_density, transition, self.state_[0], chains.starts)
@@ -211,28 +214,9 @@ class SlotForecaster(Forecaster):
                     f"{name} must be a whole number of at least 1, got {value!r}"
                 )
 
-    def _chosen_penalty(self, frame: pd.DataFrame, target: Array) -> float:
-        """Factor on the penalties: as given, or by the log score of the last training rows."""
-        if self.penalty != "auto":
-            return float(self.penalty)
-        scores = np.zeros(len(_PENALTIES))
-        for part in (2, 3):  # fit on two quarters, then on three; each forecasts the next one
-            cut, end = len(frame) * part // 4, len(frame) * (part + 1) // 4
-            train = slice(0, cut - (self.horizon - 1))  # whole targets only
-            if train.stop < _MIN_ROWS or np.ptp(target[train]) == 0.0:
-                continue
-            rest = slice(train.stop, end)
-            model = self.clone(penalty=_PENALTIES[0], n_starts=1, warm_start=True)
-            for number, penalty in enumerate(_PENALTIES):
-                model.penalty_ = penalty  # from the solution under the stronger one before
-                model.fit(frame.iloc[train], target[train])
-                forecast = model.predict(frame.iloc[rest], target[rest])
-                scores[number] += forecast.logpdf(target[rest])[self.horizon - 1 :].sum()
-        return _PENALTIES[int(np.argmax(scores))]
-
     def _features_of(self, role: str, features: list[str]) -> list[str]:
         if role == "gate":
-            used = self.n_slots > 1 and SELECTORS[self.selector].gate
+            used = self.n_slots_ > 1 and SELECTORS[self.selector].gate
         else:
             used = getattr(self, role) == "linear"
         if not used:
@@ -282,7 +266,7 @@ class SlotForecaster(Forecaster):
             location=self.penalty_ * self.location_penalty,
             location_slope=self.penalty_ * self.slope_penalty,
         )
-        spec = SlotSpec(self.n_slots, self.selector, self.likelihood, *sizes)
+        spec = SlotSpec(self.n_slots_, self.selector, self.likelihood, *sizes)
         return SlotObjective(spec, penalty, rows)
 
     def _minimize(self, objective: SlotObjective, previous: dict[str, Any] | None) -> Minimum:
@@ -293,7 +277,7 @@ class SlotForecaster(Forecaster):
             )
         rng = np.random.default_rng(self.random_state)
         best: Minimum | None = None
-        for attempt in range(self.n_starts if self.n_slots > 1 else 1):
+        for attempt in range(self.n_starts if self.n_slots_ > 1 else 1):
             theta = objective.pack(objective.start())
             if attempt:
                 theta = theta + 0.3 * rng.standard_normal(objective.size)
@@ -327,7 +311,7 @@ class SlotForecaster(Forecaster):
         move("location", parameters["location_bias"], parameters["location_slope"])
         move("scale", parameters["scale_bias"], parameters["scale_slope"])
         if len(parameters.get("slope", ())):
-            by_slot = np.zeros(self.n_slots - 1)
+            by_slot = np.zeros(self.n_slots_ - 1)
             move("gate", by_slot, parameters["slope"])
             parameters["bias"] += by_slot
         ratio = previous["spread_"] / self.spread_
@@ -366,21 +350,23 @@ class SlotForecaster(Forecaster):
         objective = self._objective(frame.to_numpy(float).T, filled, chains)
         transition = objective.transition(self.parameters_)
         state = self.state_
-        if self.n_slots > 1 and objective.selector.memory:
+        if self.n_slots_ > 1 and objective.selector.memory:
             log_density = self._log_density(objective, known[chains.order])
             weights, state = chains.filter(log_density, transition, self.state_)
         else:
-            every = np.broadcast_to(transition[0].reshape(self.n_slots, -1), (self.n_slots, n_rows))
+            every = np.broadcast_to(
+                transition[0].reshape(self.n_slots_, -1), (self.n_slots_, n_rows)
+            )
             weights = chains.back(every)
         locations = [np.broadcast_to(m, n_rows) for m in objective.locations(self.parameters_)]
-        raw = self.parameters_["shape"].tolist() or [0.0] * self.n_slots
+        raw = self.parameters_["shape"].tolist() or [0.0] * self.n_slots_
         forecast = MixtureForecast.from_std(
             weights,
             self.center_ + self.spread_ * chains.back(np.stack(locations)),
             self.spread_ * np.exp(chains.back(objective.held_log_scales(self.parameters_))),
             np.array([objective.likelihood.dof(value) for value in raw]),
             index=frame.index,
-            labels=tuple(f"slot {k}" for k in range(self.n_slots)),
+            labels=tuple(f"slot {k}" for k in range(self.n_slots_)),
         )
         return forecast, state
 

@@ -56,7 +56,7 @@ def coefficients(model: SlotForecaster, role: str = "scale") -> pd.DataFrame:
     names = model.features_[role]
     values = model.parameters_.get(blocks[role], np.zeros((0, 0)))
     if not names or not len(values):
-        return pd.DataFrame(index=range(model.n_slots))
+        return pd.DataFrame(index=range(model.n_slots_))
     if role == "gate":
         values = np.vstack([np.zeros(len(names)), values])
     if role == "location":
@@ -69,7 +69,7 @@ def slot_transition(model: SlotForecaster, X: Features) -> Array:
     frame = check_rows(X, model.columns_)
     if len(frame) != 1:
         raise InvalidInputError(f"a transition matrix needs one row of X, got {len(frame)}")
-    if model.n_slots == 1:
+    if model.n_slots_ == 1:
         return np.ones((1, 1))
     where = [model.columns_.index(name) for name in model.features_["gate"]]
     features = (frame.to_numpy(float)[0, where] - model.feature_mean_[where]) / (
@@ -79,5 +79,5 @@ def slot_transition(model: SlotForecaster, X: Features) -> Array:
     transition = SELECTORS[model.selector].transition(
         model.parameters_["bias"], model.parameters_["slope"], features
     )
-    matrix = transition.reshape(len(transition), model.n_slots)
-    return np.asarray(np.broadcast_to(matrix, (model.n_slots, model.n_slots)).copy())
+    matrix = transition.reshape(len(transition), model.n_slots_)
+    return np.asarray(np.broadcast_to(matrix, (model.n_slots_, model.n_slots_)).copy())
