@@ -52,7 +52,7 @@ def _draw_slots(axes: Axes, validation: Validation) -> None:
 def _draw_gaps(axes: Axes, validation: Validation) -> None:
     density, small = validation.tables["density laws"], validation.tables["small samples"]
     groups = [
-        (f"{law}, {'up to ' if slots > 2 else ''}{slots} slots", runs["gap_closed"])
+        (f"{law}, {'' if slots == 2 else 'up to '}{slots} slots", runs["gap_closed"])
         for (law, slots), runs in density.groupby(["law", "slots"], sort=False)
     ]
     groups += [

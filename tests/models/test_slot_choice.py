@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+
 from regimeslot.models import SlotForecaster
 from regimeslot.models.slot_choice import PENALTIES, choose_slots
 
