@@ -21,7 +21,7 @@ from regimeslot.markov.starts import candidate_starts, stretches, with_slopes
 from regimeslot.solvers.batched_bfgs import Optima, maximise
 from regimeslot.solvers.memory import keep_freed_memory
 
-__all__ = ["Estimate", "estimate", "refine"]
+__all__ = ["Estimate", "estimate", "first_inverse_hessian", "refine"]
 
 Array = NDArray[np.float64]
 
@@ -105,7 +105,7 @@ def _em(objective: Objective, theta: Array, series: NDArray[np.intp], steps: int
     return theta
 
 
-def _first_inverse_hessian(objective: Objective, theta: Array, series: NDArray[np.intp]) -> Array:
+def first_inverse_hessian(objective: Objective, theta: Array, series: NDArray[np.intp]) -> Array:
     """Inverse of the diagonal of the complete-data information."""
     layout, data = objective.layout, objective.data
     parts = layout.unpack(theta)
@@ -141,7 +141,7 @@ def refine(
 ) -> Optima:
     """BFGS from every row of ``theta``; ``series`` names the data each of them sees."""
     if inverse_hessian is None:
-        inverse_hessian = _first_inverse_hessian(objective, theta, series)
+        inverse_hessian = first_inverse_hessian(objective, theta, series)
 
     def value_and_gradient(trial: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
         return objective.value_and_gradient(trial, series[rows])

@@ -17,10 +17,12 @@ _HOMES = {
     "SlotForecaster": "slot_forecaster",
     "SlotLSTM": "slot_lstm",
     "SlotLSTMCell": "slot_lstm",
+    "SlotLSTMForecaster": "slot_lstm_forecaster",
     "SlotRegressor": "slot_regressor",
     "SlotScan": "slot_scan",
     "SlotWeight": "slot_weight",
     "SlotWeightForecaster": "slot_weight_forecaster",
+    "StaticMixtureForecaster": "markov_forecaster",
     "make_forecaster": "catalogue",
 }
 

@@ -15,7 +15,7 @@ from regimeslot.errors import InvalidInputError
 from regimeslot.models.base import Forecaster
 from regimeslot.models.baselines import LinearForecaster, MeanForecaster
 from regimeslot.models.garch import GarchForecaster
-from regimeslot.models.markov_forecaster import MarkovForecaster
+from regimeslot.models.markov_forecaster import MarkovForecaster, StaticMixtureForecaster
 from regimeslot.models.pool import Pool
 from regimeslot.models.slot_forecaster import SlotForecaster
 from regimeslot.models.slot_weight_forecaster import SlotWeightForecaster
@@ -87,9 +87,11 @@ def _garch(volatility: str, likelihood: str, lags: int = 1) -> Callable[[Setting
     return build
 
 
-def _markov(n_regimes: int, likelihood: str) -> Callable[[Setting], Forecaster]:
+def _markov(
+    n_regimes: int, likelihood: str, kind: type[MarkovForecaster] = MarkovForecaster
+) -> Callable[[Setting], Forecaster]:
     def build(setting: Setting) -> Forecaster:
-        return MarkovForecaster(
+        return kind(
             n_regimes=n_regimes,
             likelihood=likelihood,
             order=_AR_LAGS if setting.predictable_mean else 0,
@@ -127,6 +129,12 @@ _ENTRIES = (
         "markov-t",
         _markov(3, "t"),
         "Markov switching, three Student-t regimes, no features",
+        "baseline",
+    ),
+    CatalogueEntry(
+        "mixture-t",
+        _markov(3, "t", StaticMixtureForecaster),
+        "three Student-t experts, constant weights, no features (the control of markov-t)",
         "baseline",
     ),
     CatalogueEntry("gjr-garch", _garch("gjr", "t"), "GJR-GARCH(1,1,1), Student-t", "baseline"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -12,12 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from regimeslot.errors import InvalidInputError
 from regimeslot.forecast import MixtureForecast
 from regimeslot.markov.chain import stationary_distribution
+from regimeslot.markov.memoryless import fit_without_memory
+from regimeslot.markov.result import MarkovSwitchingResult
 from regimeslot.markov.scan import forward_filter
 from regimeslot.markov.switching import MarkovSwitching
 from regimeslot.models.base import Features, Forecaster, check_rows, check_target
 from regimeslot.models.chains import Chains
 
-__all__ = ["MarkovForecaster"]
+__all__ = ["MarkovForecaster", "StaticMixtureForecaster"]
 
 Array = NDArray[np.float64]
 
@@ -105,7 +108,7 @@ class MarkovForecaster(Forecaster):
             random_state=self.random_state,
         )
         apart = target[(len(target) - 1) % self.horizon :: self.horizon]
-        result = specification.fit(apart, start=previous)
+        result = self._estimate(specification, apart, previous)
         self.columns_ = [str(name) for name in frame.columns]
         self.params_ = {str(name): float(value) for name, value in result.params.items()}
         self.transition_ = np.array(result.transition, dtype=float)
@@ -120,6 +123,12 @@ class MarkovForecaster(Forecaster):
         empty = np.full((self.horizon, self.n_regimes), 1.0 / self.n_regimes)
         self.state_ = chains.after(filtered.filtered, empty)
         self.recent_ = target[len(target) - reach :]
+
+    @staticmethod
+    def _estimate(
+        specification: MarkovSwitching, target: Array, start: Mapping[str, float] | None
+    ) -> MarkovSwitchingResult:
+        return specification.fit(target, start=start)
 
     def _each(self, name: str) -> Array:
         """Values (K,) of a parameter, whether it switches or not."""
@@ -235,3 +244,31 @@ class MarkovForecaster(Forecaster):
         table: dict[str, Any] = {"const": self._each("const"), "scale": scale, "dof": dof}
         table["expected_duration"] = 1.0 / np.maximum(1.0 - stay, 1e-300)
         return pd.DataFrame(table, index=[f"regime {k}" for k in range(self.n_regimes)])
+
+
+class StaticMixtureForecaster(MarkovForecaster):
+    """The control of :class:`MarkovForecaster`: the same regimes with constant weights, no memory.
+
+    ``p(y_t | y_<t) = sum_k w_k f(y_t; c_k + sum_i phi_i y_t-i, sigma_k)``. What the two differ by
+    is what knowing the last regime is worth. Parameters and attributes are the same; all rows of
+    ``transition_`` are w.
+
+    References
+    ----------
+    McLachlan, G. J. and Peel, D. (2000). Finite Mixture Models. Wiley.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y = np.repeat([0.01, 0.03, 0.01], 200) * np.random.default_rng(0).standard_normal(600)
+    >>> model = StaticMixtureForecaster(random_state=0).fit(np.zeros((500, 1)), y[:500])
+    >>> forecast = model.predict(np.zeros((100, 1)), y[500:])
+    >>> bool(np.allclose(forecast.weights, forecast.weights[0]))
+    True
+    """
+
+    @staticmethod
+    def _estimate(
+        specification: MarkovSwitching, target: Array, start: Mapping[str, float] | None
+    ) -> MarkovSwitchingResult:
+        return fit_without_memory(specification, target, start=start)
