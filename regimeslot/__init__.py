@@ -25,6 +25,7 @@ _HOMES = {
     "SlotForecaster": "models.slot_forecaster",
     "SlotLSTM": "models.slot_lstm",
     "SlotLSTMCell": "models.slot_lstm",
+    "SlotLSTMForecaster": "models.slot_lstm_forecaster",
     "SlotRegressor": "models.slot_regressor",
     "SlotScan": "models.slot_scan",
     "SlotWeight": "models.slot_weight",
