@@ -92,12 +92,13 @@ def fit_without_memory(
         return value, gradient @ free
 
     series = np.zeros(len(theta), np.intp)
-    begin = np.linalg.lstsq(free, theta.T, rcond=None)[0].T
+    begin = np.asarray(np.linalg.lstsq(free, theta.T, rcond=None)[0].T, dtype=np.float64)
     information = np.linalg.inv(first_inverse_hessian(objective, begin @ free.T, series))
+    inverse = np.asarray(np.linalg.inv(free.T @ information @ free), dtype=np.float64)
     found = maximise(
         value_and_gradient,
         begin,
-        np.linalg.inv(free.T @ information @ free),
+        inverse,
         groups=series,
         max_iterations=_ITERATIONS,
     )

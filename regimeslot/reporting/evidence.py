@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from regimeslot.evaluation.comparison import SIGNIFICANT, Difference, score_difference
-from regimeslot.evaluation.regime_value import REGIME_MODELS
+from regimeslot.evaluation.regime_value import FEATURE_FREE, REGIME_MODELS
 from regimeslot.evaluation.regime_value import regime_value as evaluation_of_regimes
 from regimeslot.reporting.tables import Cell, Table, cell
 from regimeslot.reporting.view import View
@@ -71,17 +71,35 @@ def _times(gain: float) -> str:
     return f"{100.0 * math.expm1(gain):.1f} %"
 
 
+# The first whose models were both run answers: what switches, and its control.
+_SWITCHING = (
+    ("slots-sticky", "slots-static", "the same experts with constant weights"),
+    ("slots-markov", "slots-static", "the same experts with constant weights"),
+    ("slots-softmax", "slots-static", "the same experts with constant weights"),
+    ("markov-t", "mixture-t", "the same regimes without memory"),
+)
+
+
 def regime_sentence(view: View) -> str:
     """How much of the gain is regimes, in one sentence that can also say: nothing."""
     held = view.study.forecasts
-    model = next((m for m in ("slots-sticky", "slots-markov") if m in held), None)
-    if model is None:
+    pairs = [p for p in _SWITCHING if p[0] in held]
+    if not pairs:
+        if "slots-static" in held:
+            return (
+                "How much of it is regimes is not known: slots-static is the control, whose "
+                "weights are constant; add slots-sticky."
+            )
+        if "markov" in held:
+            return "How much of it is regimes is not known: add slots-sticky and slots-static."
         return "No regime model was run, so no part of this is regimes."
-    if "slots-static" not in held:
-        return "How much of it is regimes is not known: the control was not run (add slots-static)."
-    d = difference(view, model, "slots-static")
+    whole = [p for p in pairs if p[1] in held]
+    if not whole:
+        control = pairs[0][1]
+        return f"How much of it is regimes is not known: the control was not run (add {control})."
+    model, against, control = whole[0]
+    d = difference(view, model, against)
     numbers = f"{signed(d.gain)} nats a {view.period.each}, t {d.t:.1f}"
-    control = "the same experts with constant weights"
     if not d.found:
         return (
             f"No regimes found: switching adds {numbers}, to {control}. "
@@ -158,8 +176,8 @@ def regime_value(view: View) -> dict[str, Any]:
     value = evaluation_of_regimes(view.study)
     if not value.rows:
         return {
-            "missing": "No pair of slot models was run that differs in its selector alone. Add "
-            f"--models {','.join(REGIME_MODELS)}."
+            "missing": "No pair of models was run that differs in its selector alone. Add "
+            f"--models {','.join((*REGIME_MODELS, *FEATURE_FREE))}."
         }
     rows: list[list[Cell]] = []
     for row in value.rows:
@@ -175,10 +193,16 @@ def regime_value(view: View) -> dict[str, Any]:
             ]
         )
     notes = [
-        "All models of this table share features and experts and differ in the selector alone, so "
-        "that a gain here is memory or gating and nothing else.",
+        "The two models of a comparison share features and experts and differ in the selector "
+        "alone, but for those over one expert, which holds the gate's own features.",
         f"{len(value.rows)} comparisons side by side: a single t of 2 among them is weak evidence.",
     ]
+    if any(not row.features for row in value.rows):
+        notes.append(
+            "Regimes without features tell by their memory what own-volatility features tell too: "
+            "such memory is worth something only where it pays over, or beside, one expert that "
+            "holds them."
+        )
     if value.absent:
         notes.append(f"Not run, so not answered: {'; '.join(value.absent)}.")
     table = Table(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from regimeslot.evaluation.comparison import SIGNIFICANT
+
 __all__ = [
     "PERIODS",
     "Period",
@@ -24,7 +26,6 @@ _MONTHS = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
-SIGNIFICANT = 2.0  # |t| from which a difference is called one
 
 
 @dataclass(frozen=True)

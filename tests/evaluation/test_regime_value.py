@@ -97,3 +97,59 @@ def test_interval_of_a_difference_leaves_out_zero_where_p_is_small(outcomes) -> 
         assert_allclose(d.won, np.mean(a > b), rtol=1e-12)
     same = score_difference(a, a)
     assert (same.gain, same.t, same.found) == (0.0, 0.0, False)
+
+
+WILD = np.where(np.arange(N) % 200 < 100, 0.004, 0.02)
+
+
+@pytest.fixture
+def moving() -> np.ndarray:
+    return WILD * np.random.default_rng(5).standard_normal(N)
+
+
+def test_memory_alone_is_shown_without_features(moving) -> None:
+    # A chain that knows the scale half of the time; features know it nearly as well.
+    held = {"slots-single": 1.02 * WILD, "markov-t": 1.3 * WILD, "mixture-t": 0.014}
+    value = regime_value(study_of(moving, held))
+    table = value.to_frame()
+    assert table["features"].tolist() == [False] * 3
+    assert table["model"].tolist() == ["markov-t", "markov-t", "slots-single + markov-t"]
+    assert table["against"].tolist() == ["mixture-t", "slots-single", "slots-single + mixture-t"]
+    assert table["words"].tolist()[:2] == ["pays", "costs"]
+    assert value.verdict.startswith("Without features memory pays (t ")
+    assert value.absent == (
+        "slots-static (two experts with constant weights)",
+        "slots-softmax (a gate without memory)",
+    )
+
+
+def test_the_pool_beside_an_expert_is_the_mean_of_the_densities(moving) -> None:
+    held = {"slots-single": 1.1 * WILD, "markov-t": 1.3 * WILD, "mixture-t": 0.014}
+    study = study_of(moving, held)
+    row = regime_value(study).rows[-1].difference
+    densities = np.exp(study.log_scores())
+    gains = np.log((densities["slots-single"] + densities["markov-t"]) / 2) - np.log(
+        (densities["slots-single"] + densities["mixture-t"]) / 2
+    )
+    assert_allclose(row.gain, gains.mean(), rtol=1e-9)
+
+
+def test_without_memory_a_gain_over_one_expert_is_not_one_of_regimes(outcomes) -> None:
+    held = {"slots-single": 0.013, "markov-t": 0.01, "mixture-t": 0.01001}
+    value = regime_value(study_of(outcomes, held))
+    assert value.rows[0].words == "no regimes found"
+    assert value.rows[1].words == "pays, but constant weights pay as much: not regimes"
+    assert value.verdict.startswith("No regimes found: without features memory adds nothing (t ")
+
+
+def test_verdicts_with_and_without_features_stand_side_by_side(moving) -> None:
+    held = {"slots-static": WILD, "slots-sticky": 1.0001 * WILD}
+    value = regime_value(study_of(moving, held | {"markov-t": 1.3 * WILD, "mixture-t": 0.014}))
+    assert value.verdict.startswith(
+        "No regimes found: switching has t of 2 in none of 1 comparisons; "
+        "without features memory pays (t "
+    )
+    twin_only = regime_value(study_of(moving, held | {"mixture-t": 0.014}))
+    assert not any(not row.features for row in twin_only.rows)
+    alone = regime_value(study_of(moving, {"markov-t": 0.014}))
+    assert alone.absent[-1] == "mixture-t (markov-t without its memory)"

@@ -1,4 +1,4 @@
-"""The Markov model without its memory: a mixture with constant weights, and nothing else changed."""
+"""The Markov model without its memory: a mixture with constant weights, all else the same."""
 
 import numpy as np
 import pytest

@@ -98,6 +98,35 @@ def test_regimes_that_cost_are_said_too(study_of, normal, outcomes):
     assert "costs" in {row[-1].text for row in regime_value(view_of(study))["table"].rows}
 
 
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (("gjr-garch",), "No regime model was run"),
+        (("slots-static",), "slots-static is the control, whose weights are constant"),
+        (("markov",), "add slots-sticky and slots-static"),
+        (("slots-softmax",), "the control was not run (add slots-static)"),
+        (("markov-t",), "the control was not run (add mixture-t)"),
+        (("markov-t", "mixture-t"), "No regimes found: switching adds"),
+        (("slots-sticky", "markov-t", "mixture-t"), "to the same regimes without memory"),
+    ],
+)
+def test_what_is_known_of_regimes_follows_from_what_was_run(
+    models, said, study_of, normal, outcomes
+):
+    study = study_of(outcomes, {name: normal(N, 0.01 + 1e-6 * k) for k, name in enumerate(models)})
+    assert said in regime_sentence(view_of(study))
+
+
+def test_memory_without_features_has_its_rows_and_its_caution(study_of, normal, outcomes):
+    names = ("slots-single", "slots-static", "slots-sticky", "markov-t", "mixture-t")
+    study = study_of(outcomes, {n: normal(N, 0.01 + 1e-6 * k) for k, n in enumerate(names)})
+    part = regime_value(view_of(study))
+    shown = [row[1].text for row in part["table"].rows]
+    assert "markov-t over mixture-t" in shown
+    assert "slots-single + markov-t over slots-single + mixture-t" in shown
+    assert any("own-volatility features" in note for note in part["notes"])
+
+
 def test_steps_of_the_attribution_add_up(run):
     view = view_of(run)
     part = attribution(view)
