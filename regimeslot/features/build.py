@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from regimeslot.errors import InvalidInputError, PriceError, TooFewRowsError
+from regimeslot.errors import InvalidInputError, TooFewRowsError
 from regimeslot.features.columns import (
     OFFSET,
     RETURN,
@@ -22,12 +22,18 @@ from regimeslot.features.columns import (
     range_columns,
     usable_bars,
 )
+from regimeslot.features.cross_section import (
+    OtherSeries,
+    cross_section_columns,
+    newest_known,
+)
 from regimeslot.features.dataset import TRANSFORMS, Dataset, _day
+from regimeslot.features.series import as_frame, kind_of_index, name_of, transformed
 from regimeslot.prices.sessions import next_session
 
-__all__ = ["make_dataset", "next_row"]
+__all__ = ["make_dataset", "next_row", "other_series"]
 
-FEATURES = ("own", "range", "market", "lags")
+FEATURES = ("own", "range", "market", "cross", "lags")
 
 _BARS = ["Open", "High", "Low", "Close"]
 _YEAR_BY_SPACING = ((5, 252), (10, 52))  # (days up to, rows a year); coarser series: 12
@@ -41,6 +47,7 @@ def make_dataset(
     features: str | Sequence[str] = "default",
     transform: str = "log-return",
     market: Any = None,
+    others: Sequence[Any] | None = None,
     burn: int | None = None,
     next_date: Hashable | None = None,
     name: str | None = None,
@@ -58,9 +65,10 @@ def make_dataset(
     horizon : int
         Steps that a target covers. The last ``horizon - 1`` rows have no whole target and are
         left out
-    features : "default" or sequence of {"own", "range", "market", "lags"}
+    features : "default" or sequence of {"own", "range", "market", "cross", "lags"}
         "own": fifteen columns of the series' past returns. "range": seven of its daily range,
         needs Open, High and Low. "market": four of ``market``; on whenever ``market`` is given.
+        "cross": five of ``others``; on whenever those are given.
         "lags": the last four values and the mean of the last twelve. The default is "own", and
         "own" with "lags" for "diff" and "level", where the mean is forecastable
     transform : {"log-return", "diff", "level"}
@@ -70,6 +78,9 @@ def make_dataset(
     market : Prices, DataFrame or Series, optional
         Another series on the same clock, usually the index. Each of its values is known from its
         own date on, so it must not close later in the day than ``prices`` does
+    others : sequence of Prices, DataFrame, Series or OtherSeries, optional
+        At least two more series of the same kind, usually stocks; the same holds for their closes.
+        One that was read once by :func:`other_series` need not be read again for each dataset
     burn : int, optional
         Returns that only warm the features up. Default: a year of rows, but at least 12, judged
         by the spacing of the first dates (252 where the index holds no dates)
@@ -115,9 +126,9 @@ def make_dataset(
     _check_horizon(horizon, burn)
     if transform not in TRANSFORMS:
         raise InvalidInputError(_unknown("transform", transform, TRANSFORMS))
-    frame = _as_frame(prices, "prices")
-    groups = _feature_groups(features, transform, market is not None)
-    values, moves = _transformed(frame["Close"], transform)
+    frame = as_frame(prices, "prices")
+    groups = _feature_groups(features, transform, market is not None, others is not None)
+    values, moves = transformed(frame["Close"], transform)
     rows = frame.index[1:]
     n = len(rows)
     if burn is None:
@@ -141,9 +152,17 @@ def make_dataset(
         columns |= range_columns(bars, vol)
         notes += _flat_bar_notes(usable_bars(bars))
     if "market" in groups:
-        other = _as_frame(market, "market")
+        other = as_frame(market, "market")
         columns |= _market_on(other, rows)
         notes += _stale_market_notes(other.index, rows)
+    if others is not None:
+        cross, few = cross_section_columns(_others_beside(others, transform, rows), rows)
+        columns |= cross
+        if few:
+            notes.append(
+                f"On {few} of {n} rows fewer than two other series were known; the features of "
+                "the cross-section are 0 there."
+            )
 
     # The one lag of the module: what is known at the close of row i is the X of row i + 1, and
     # the last row, which has no target yet, is what the next session is forecast from.
@@ -162,7 +181,7 @@ def make_dataset(
         y=pd.Series(target[first:last], index=index, name="y"),
         horizon=horizon,
         transform=transform,
-        name=name or _name_of(prices),
+        name=name or name_of(prices),
         returns=pd.Series(values[first:last], index=index, name="return"),
         notes=tuple(notes),
         unfinished_X=pd.DataFrame(known[last - 1 : -1], index=rows[last:], columns=list(columns))
@@ -194,6 +213,47 @@ def next_row(prices: Any, **options: Any) -> pd.DataFrame:
     return cast(pd.DataFrame, make_dataset(prices, **options).next_X)
 
 
+def other_series(prices: Any, *, transform: str = "log-return") -> OtherSeries:
+    """What a series contributes to the cross-section of others, for ``make_dataset(others=...)``.
+
+    Parameters
+    ----------
+    prices : Prices, DataFrame or Series
+        As for :func:`make_dataset`
+    transform : {"log-return", "diff", "level"}
+        That of the datasets it is used for
+
+    Raises
+    ------
+    PriceError
+        For prices that :func:`make_dataset` would refuse.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from regimeslot.features import other_series
+    >>> other_series(pd.Series(100 + np.sin(np.arange(30.0)))).values.shape
+    (29, 4)
+    """
+    frame = as_frame(prices, "each of others")
+    _, moves = transformed(frame["Close"], transform, "others")
+    return OtherSeries.of(frame.index[1:], moves)
+
+
+def _others_beside(others: Sequence[Any], transform: str, rows: pd.Index) -> list[OtherSeries]:
+    held = [
+        other if isinstance(other, OtherSeries) else other_series(other, transform=transform)
+        for other in others
+    ]
+    for other in held:
+        if kind_of_index(other.index) != kind_of_index(rows):
+            raise InvalidInputError(
+                "others must have the same kind of index as prices, got "
+                f"{kind_of_index(other.index)} beside {kind_of_index(rows)}"
+            )
+    return held
+
+
 def _check_horizon(horizon: int, burn: int | None) -> None:
     for label, value, least in (("horizon", horizon, 1), ("burn", burn, 0)):
         if value is None:
@@ -202,50 +262,8 @@ def _check_horizon(horizon: int, burn: int | None) -> None:
             raise InvalidInputError(f"{label} must be a whole number >= {least}, got {value!r}")
 
 
-def _as_frame(prices: Any, label: str) -> pd.DataFrame:
-    """Frame with a checked index and a finite Close, from whatever holds prices."""
-    plain = isinstance(prices, pd.Series | pd.DataFrame)  # whose columns may be called "frame"
-    source = prices if plain else getattr(prices, "frame", prices)
-    if isinstance(source, pd.Series):
-        source = source.to_frame("Close")
-    if not isinstance(source, pd.DataFrame) or "Close" not in source.columns:
-        got = (
-            f"columns {[str(c) for c in source.columns]}"
-            if isinstance(source, pd.DataFrame)
-            else type(prices).__name__
-        )
-        raise InvalidInputError(
-            f"{label} must be Prices, a Series, or a DataFrame with a Close column, got {got}"
-        )
-    if not (source.index.is_monotonic_increasing and source.index.is_unique):
-        raise PriceError(
-            f"{label} must be ordered by date without repeats: use sort_index() and drop "
-            "duplicated dates"
-        )
-    if source["Close"].ndim > 1:
-        raise InvalidInputError(f"{label} must have one Close column: pick one series first")
-    try:
-        close = source["Close"].to_numpy(dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{label} must hold numbers: {error}") from error
-    bad = ~np.isfinite(close)
-    if bad.any():
-        raise PriceError(
-            f"{label} must be finite, got {close[bad][0]} on {_day(source.index[bad][0])} "
-            f"({int(bad.sum())} of {len(close)} rows): drop those rows first"
-        )
-    return source
-
-
-def _name_of(prices: Any) -> str:
-    if isinstance(prices, pd.DataFrame):
-        return "series"
-    label = prices.name if isinstance(prices, pd.Series) else getattr(prices, "ticker", None)
-    return "series" if label is None else str(label)
-
-
 def _feature_groups(
-    features: str | Sequence[str], transform: str, has_market: bool
+    features: str | Sequence[str], transform: str, has_market: bool, has_others: bool
 ) -> tuple[str, ...]:
     if isinstance(features, str):
         if features == "default":
@@ -257,37 +275,16 @@ def _feature_groups(
             raise InvalidInputError(_unknown("features", group, ("default", *FEATURES)))
     if "market" in features and not has_market:
         raise InvalidInputError('features "market" need market=, the prices of another series')
-    return (*features, "market") if has_market else tuple(features)
+    if "cross" in features and not has_others:
+        raise InvalidInputError('features "cross" need others=, the prices of other series')
+    given = (("market", has_market), ("cross", has_others))
+    return (*features, *(group for group, has in given if has))
 
 
 def _unknown(label: str, given: object, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{label} must be among {', '.join(map(repr, known))}, got {given!r}{hint}"
-
-
-def _transformed(
-    close: pd.Series, transform: str, label: str = "prices"
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One-step transformed values, and the moves whose volatility scales them, from row 1 on."""
-    level = close.to_numpy(dtype=float)
-    if transform == "log-return":
-        positive = level > 0
-        if not positive.all():
-            worst = int(np.argmin(positive))
-            raise PriceError(
-                f"log-returns of {label} need positive values, got {level[worst]} on "
-                f'{_day(close.index[worst])}: only prices have log-returns, use transform="diff" '
-                'or "level" for other series'
-            )
-        moves = np.log(level[1:] / level[:-1])
-        values = moves
-    else:
-        moves = np.diff(level)
-        values = moves if transform == "diff" else level[1:]
-    if len(moves) and not moves.any():
-        raise PriceError(f"{label} never move: all {len(level)} values are {level[0]}")
-    return values, moves
 
 
 def _default_burn(index: pd.Index) -> int:
@@ -325,26 +322,20 @@ def _flat_bar_notes(usable: NDArray[np.bool_]) -> list[str]:
 
 def _market_on(other: pd.DataFrame, rows: pd.Index) -> Columns:
     """Market columns as known on the closes of ``rows``: the newest value not after each."""
-    if _kind_of_index(other.index) != _kind_of_index(rows):
+    if kind_of_index(other.index) != kind_of_index(rows):
         raise InvalidInputError(
             "market must have the same kind of index as prices, got "
-            f"{_kind_of_index(other.index)} beside {_kind_of_index(rows)}"
+            f"{kind_of_index(other.index)} beside {kind_of_index(rows)}"
         )
-    _, moves = _transformed(other["Close"], "log-return", "market")
+    _, moves = transformed(other["Close"], "log-return", "market")
     columns = market_columns(Volatility(moves))
-    newest = other.index[1:].searchsorted(rows, side="right") - 1
+    newest = newest_known(other.index[1:], rows)
     if len(np.unique(newest[newest >= 0])) < 2:
         raise InvalidInputError(
             f"market ({_day(other.index[0])} to {_day(other.index[-1])}) and prices "
             f"({_day(rows[0])} to {_day(rows[-1])}) must overlap: take a market of their time"
         )
     return {key: np.where(newest >= 0, column[newest], np.nan) for key, column in columns.items()}
-
-
-def _kind_of_index(index: pd.Index) -> str:
-    if isinstance(index, pd.DatetimeIndex):
-        return f"dates in {index.tz}" if index.tz is not None else "dates without time zone"
-    return type(index).__name__ if isinstance(index, pd.PeriodIndex) else "positions"
 
 
 def _stale_market_notes(market: pd.Index, rows: pd.Index) -> list[str]:

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-__all__ = ["OFFSET", "RETURN", "Volatility", "lag_columns", "market_columns", "own_columns"]
-__all__ += ["range_columns"]
+__all__ = ["CLIP", "OFFSET", "RETURN", "Volatility", "lag_columns", "market_columns"]
+__all__ += ["own_columns", "range_columns"]
 
 Array = NDArray[np.float64]
 Columns = dict[str, Array]
@@ -28,8 +28,8 @@ YEAR = 252
 
 _NORMAL = np.sqrt(np.pi / 2)  # E|r| times this is the standard deviation of a normal r
 _FLOOR = 1e-4  # share of the mean absolute return so far that keeps logarithms finite
-_CLIP = 4.0
-_DRAWDOWN_CLIP = 8.0  # wider than _CLIP: a crashed stock gets to 5, only a pegged price beyond
+CLIP = 4.0
+_DRAWDOWN_CLIP = 8.0  # wider than CLIP: a crashed stock gets to 5, only a pegged price beyond
 
 
 def ewma(values: Array, half_life: float) -> Array:
@@ -83,12 +83,12 @@ def own_columns(vol: Volatility) -> Columns:
     for h in (5, 21):
         # The floor stands on both sides of the ratio: no moves means "half of them down".
         columns[f"downside_{h}"] = (ewma(losses, h) + 0.5 * floor) / (ewma(size, h) + floor) - 0.5
-    last_z = np.clip(returns / vol[11], -_CLIP, _CLIP)
+    last_z = np.clip(returns / vol[11], -CLIP, CLIP)
     columns["last_z"] = last_z
     columns["last_abs_z"] = np.abs(last_z)
     path = np.cumsum(returns)
     for n in (5, 21, YEAR):
-        columns[f"trend_{n}"] = np.clip(_change(path, n) / (vol[21] * np.sqrt(n)), -_CLIP, _CLIP)
+        columns[f"trend_{n}"] = np.clip(_change(path, n) / (vol[21] * np.sqrt(n)), -CLIP, CLIP)
     peak = pd.Series(path).rolling(YEAR, min_periods=1).max().to_numpy()
     columns["drawdown_252"] = np.maximum((path - peak) / (vol[21] * np.sqrt(YEAR)), -_DRAWDOWN_CLIP)
     return columns
@@ -100,7 +100,7 @@ def market_columns(vol: Volatility) -> Columns:
         "market_vol_2": vol.log(2) - vol.log(63),
         "market_vol_5": vol.log(5) - vol.log(63),
         "market_vol_21": vol.log(21) - vol.log(252),
-        "market_last_z": np.clip(vol.returns / vol[21], -_CLIP, _CLIP),
+        "market_last_z": np.clip(vol.returns / vol[21], -CLIP, CLIP),
     }
 
 

@@ -242,7 +242,10 @@ def test_dataset_refuses_parts_that_do_not_fit(changes, message):
     [
         ({"features": "rang"}, "got 'rang'; did you mean 'range'"),
         ({"features": ("own", "laggs")}, "did you mean 'lags'"),
-        ({"features": "xyz"}, "among 'default', 'own', 'range', 'market', 'lags', got 'xyz'$"),
+        (
+            {"features": "xyz"},
+            "among 'default', 'own', 'range', 'market', 'cross', 'lags', got 'xyz'$",
+        ),
         ({"transform": "logreturn"}, "did you mean 'log-return'"),
         ({"features": "market"}, "need market="),
         ({"horizon": 0}, "horizon must be a whole number >= 1, got 0"),
