@@ -32,7 +32,7 @@ def _names(ctx: click.Context, param: click.Parameter, given: Iterable[str]) -> 
     names = (name.strip() for part in parts for name in part.split(","))
     found = tuple(dict.fromkeys(name for name in names if name))
     if parts and not found:
-        raise click.BadParameter("it names no model; leave it out to run the whole catalogue.")
+        raise click.BadParameter("it names no model; leave it out to run the default ones.")
     return found
 
 
@@ -70,7 +70,8 @@ def _names(ctx: click.Context, param: click.Parameter, given: Iterable[str]) -> 
     multiple=True,
     metavar="NAMES",
     callback=_names,
-    help="Models to run, separated by commas.  [default: the whole catalogue]",
+    help="Models to run, separated by commas, or all of the catalogue.  "
+    "[default: all but the networks slot-lstm and lstm, which take minutes]",
 )
 @click.option(
     "--refit",
@@ -131,10 +132,12 @@ def _compute(
     """Prices, run and record; whatever can be wrong with the options is found out first."""
     from regimeslot.evaluation.folder import require_place, run_record
     from regimeslot.evaluation.run import DEFAULT_MODELS, RunSettings, fit_run
-    from regimeslot.models.catalogue import make_forecaster
+    from regimeslot.models.catalogue import CATALOGUE, make_forecaster
 
+    asked = options["models"] or DEFAULT_MODELS
+    names = (name for word in asked for name in (CATALOGUE if word == "all" else (word,)))
     settings = RunSettings(
-        models=options["models"] or DEFAULT_MODELS,
+        models=tuple(dict.fromkeys(names)),
         horizon=options["horizon"],
         transform=options["transform"],
         train_size=options["train_size"],

@@ -26,7 +26,7 @@ from regimeslot.prices import Prices, infer_frequency, next_session
 
 __all__ = ["DEFAULT_MODELS", "QUANTILES", "Run", "RunSettings", "fit_run", "next_forecast"]
 
-DEFAULT_MODELS = tuple(CATALOGUE)
+DEFAULT_MODELS = tuple(name for name, entry in CATALOGUE.items() if entry.default)
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 
 # Preferred first: the model that gives the run's forecast, and the one whose regimes are shown.

@@ -18,6 +18,7 @@ from regimeslot.models.garch import GarchForecaster
 from regimeslot.models.markov_forecaster import MarkovForecaster, StaticMixtureForecaster
 from regimeslot.models.pool import Pool
 from regimeslot.models.slot_forecaster import SlotForecaster
+from regimeslot.models.slot_lstm_forecaster import SlotLSTMForecaster
 from regimeslot.models.slot_weight_forecaster import SlotWeightForecaster
 
 __all__ = ["CATALOGUE", "POOL_MEMBERS", "CatalogueEntry", "Setting", "make_forecaster"]
@@ -51,12 +52,15 @@ class CatalogueEntry:
     build : callable, Setting -> Forecaster
     about : one line for people
     kind : "baseline" (what is to be beaten), "slots" or "pool"
+    default : whether a run takes it up without being asked; networks take minutes, and wait for
+        their names
     """
 
     name: str
     build: Callable[[Setting], Forecaster]
     about: str
     kind: str
+    default: bool = True
 
 
 def _slots(selector: str, n_slots: int = 2) -> Callable[[Setting], Forecaster]:
@@ -95,6 +99,18 @@ def _markov(
             n_regimes=n_regimes,
             likelihood=likelihood,
             order=_AR_LAGS if setting.predictable_mean else 0,
+            horizon=setting.horizon,
+            random_state=setting.random_state,
+        )
+
+    return build
+
+
+def _slot_lstm(cell: str) -> Callable[[Setting], Forecaster]:
+    def build(setting: Setting) -> Forecaster:
+        return SlotLSTMForecaster(
+            cell=cell,
+            location="linear" if setting.predictable_mean else "constant",
             horizon=setting.horizon,
             random_state=setting.random_state,
         )
@@ -167,6 +183,20 @@ _ENTRIES = (
         "slots-sticky", _slots("sticky"), "two experts, Markov chain gated by features", "slots"
     ),
     CatalogueEntry("pool", _pool, f"equal pool of {', '.join(POOL_MEMBERS)}", "pool"),
+    CatalogueEntry(
+        "lstm",
+        _slot_lstm("lstm"),
+        "two experts moved by an ordinary LSTM (the control of slot-lstm)",
+        "baseline",
+        default=False,
+    ),
+    CatalogueEntry(
+        "slot-lstm",
+        _slot_lstm("slots"),
+        "two experts moved by an LSTM with four memory slots",
+        "slots",
+        default=False,
+    ),
 )
 
 CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType({e.name: e for e in _ENTRIES})

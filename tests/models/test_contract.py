@@ -11,13 +11,20 @@ from regimeslot.errors import (
     NotFittedError,
     TooFewRowsError,
 )
-from regimeslot.models.catalogue import CATALOGUE, Setting, make_forecaster
+from regimeslot.models import catalogue
+from regimeslot.models.catalogue import CATALOGUE, Setting
 from regimeslot.persistence import load, save
 
 NAMES = tuple(CATALOGUE)
 TRAIN = 450
+SMALL = {"window": 16, "hidden_size": 4, "n_seeds": 2, "epochs": 3, "refit_epochs": 2}
+NETWORKS = ("slot-lstm", "lstm")  # the contract holds for any size: a small one is tested faster
 
 pytestmark = pytest.mark.filterwarnings("ignore::regimeslot.errors.RegimeWarning")
+
+
+def make_forecaster(name, setting=None):
+    return catalogue.make_forecaster(name, setting).set_params(**SMALL if name in NETWORKS else {})
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +180,7 @@ def test_an_unknown_name_is_answered_with_a_near_one():
 def test_every_model_that_the_documentation_names_is_there():
     assert set(NAMES) >= {
         "mean", "linear", "markov", "markov-t", "gjr-garch", "egarch-skewt", "slot-weight",
-        "slots-single", "slots-static", "slots-markov", "slots-sticky", "pool",
+        "slots-single", "slots-static", "slots-markov", "slots-sticky", "pool", "slot-lstm", "lstm",
     }  # fmt: skip
 
 
