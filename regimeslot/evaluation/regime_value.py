@@ -175,11 +175,10 @@ def _without_features(study: Study, scores: pd.DataFrame) -> list[RegimeQuestion
         question = "Regimes without features, over one expert with them"
         rows.append(_net(RegimeQuestion(question, over, _words(over), False), rows))
     if memory is not None and over is not None:
-        y = study.y.to_numpy()
         pooled = {}
         for name in FEATURE_FREE:
             pair = [study.forecasts[_SINGLE], study.forecasts[name]]
-            pooled[f"{_SINGLE} + {name}"] = MixtureForecast.pool(pair).logpdf(y)
+            pooled[f"{_SINGLE} + {name}"] = study.log_score_of(MixtureForecast.pool(pair))
         beside = _difference(study, scores.assign(**pooled), *pooled)
         assert beside is not None  # both are there
         question = "Memory without features, pooled with that expert"

@@ -9,11 +9,18 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from regimeslot.errors import InvalidInputError, RegimeslotError
 from regimeslot.evaluation.comparison import diebold_mariano
-from regimeslot.evaluation.scores import expanding_mean, score_table
+from regimeslot.evaluation.scores import (
+    check_width,
+    expanding_mean,
+    interval_log_score,
+    score_table,
+)
 from regimeslot.features import Dataset
 from regimeslot.forecast import MixtureForecast
 from regimeslot.models.base import Forecaster
@@ -49,6 +56,9 @@ class Study:
         Models that could not be run, and why.
     settings : dict
         What reproduces the study.
+    rounded_to : float or None
+        Step to which the targets were rounded: log scores are then those of the intervals that
+        they stand for, :func:`regimeslot.evaluation.scores.interval_log_score`.
     """
 
     dataset: Dataset
@@ -58,6 +68,7 @@ class Study:
     models: dict[str, Forecaster] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    rounded_to: float | None = None
 
     @property
     def rows(self) -> slice:
@@ -91,11 +102,17 @@ class Study:
         """Log score of every row and model, in nats."""
         return self._log_scores.copy()
 
+    def log_score_of(self, forecast: MixtureForecast) -> NDArray[np.float64]:
+        """Log score (n,) of another forecast of the same rows, by the same rule, in nats."""
+        y = self.y.to_numpy()
+        if self.rounded_to is None:
+            return forecast.logpdf(y)
+        return interval_log_score(forecast, y, self.rounded_to)
+
     @cached_property
     def _log_scores(self) -> pd.DataFrame:
-        y = self.y.to_numpy()
         return pd.DataFrame(
-            {name: f.logpdf(y) for name, f in self.forecasts.items()}, index=self.y.index
+            {name: self.log_score_of(f) for name, f in self.forecasts.items()}, index=self.y.index
         )
 
     def scores(self) -> pd.DataFrame:
@@ -106,7 +123,11 @@ class Study:
     def _scores(self) -> pd.DataFrame:
         benchmark = expanding_mean(self.dataset.y.to_numpy(), horizon=self.dataset.horizon)
         return score_table(
-            self.forecasts, self.y.to_numpy(), benchmark[self.rows], seconds=self.seconds
+            self.forecasts,
+            self.y.to_numpy(),
+            benchmark[self.rows],
+            seconds=self.seconds,
+            rounded_to=self.rounded_to,
         )
 
     def compare(self, against: Sequence[str] | None = None) -> pd.DataFrame:
@@ -147,6 +168,7 @@ def walk_forward(
     refit_every: int = 252,
     expanding: bool = True,
     random_state: int | None = 0,
+    rounded_to: float | None = None,
     progress: Progress | None = None,
 ) -> Study:
     """Forecast every row after the first ``train_size`` returns, each by a fit on rows before it.
@@ -168,6 +190,9 @@ def walk_forward(
         Fit on everything so far, or on the last ``train_size`` rows only.
     random_state : int, optional
         Seed of the catalogue's models.
+    rounded_to : float, optional
+        Step to which the series was rounded, in its unit: scores the probability of what rounds
+        to a value in place of the density at it.
     progress : callable, optional
         Called with (steps done, steps in all, what is under way).
 
@@ -193,6 +218,8 @@ def walk_forward(
     >>> list(study.scores().index)
     ['mean', 'linear']
     """
+    if rounded_to is not None:
+        rounded_to = check_width(rounded_to)
     setting = Setting(dataset.horizon, dataset.transform, random_state)
     if not isinstance(models, Mapping):
         models = {name: make_forecaster(name, setting) for name in models}
@@ -267,6 +294,7 @@ def walk_forward(
             "random_state": random_state,
             "models": {name: repr(model) for name, model in models.items()},
         },
+        rounded_to,
     )
 
 

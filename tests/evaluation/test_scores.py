@@ -129,3 +129,48 @@ def test_faults(normal: MixtureForecast, y: pd.Series) -> None:
         scores.r2_oos(y, y, scores.expanding_mean(y))
     with pytest.raises(InvalidInputError, match="horizon must be"):
         scores.expanding_mean(y, horizon=0)
+
+
+@pytest.mark.parametrize("width", [0.001, 0.02, 0.5])
+def test_interval_score_is_the_integral_of_the_density(width: float) -> None:
+    mixture = MixtureForecast([0.3, 0.7], [-0.1, 0.2], [0.05, 0.1], [4.0, np.inf], skew=[0.3, 0.0])
+    for y in (-0.4, -0.1, 0.05, 0.9):
+        points = np.linspace(y - width / 2, y + width / 2, 20001)
+        mass = np.trapezoid(mixture.pdf(points[None])[0], points)
+        assert_allclose(
+            scores.interval_log_score(mixture, [y], width), np.log(mass), rtol=1e-6, atol=1e-7
+        )
+
+
+def test_interval_score_far_in_either_tail_keeps_its_digits() -> None:
+    normal = MixtureForecast(1.0, 0.0, 1.0, np.inf)
+    high, low = (scores.interval_log_score(normal, [y], 0.2)[0] for y in (20.0, -20.0))
+    expected = stats.norm.logsf(19.9) + np.log1p(
+        -np.exp(stats.norm.logsf(20.1) - stats.norm.logsf(19.9))
+    )
+    assert_allclose([high, low], expected, rtol=1e-9)
+    beyond = scores.interval_log_score(normal, [60.0], 0.2)[0]  # no float is as small as its mass
+    assert_allclose(beyond, stats.norm.logsf(59.9), rtol=1e-4)
+
+
+def test_interval_scores_of_a_grid_are_probabilities_and_spikes_gain_nothing() -> None:
+    grid = np.arange(-40, 41) * 0.1
+    law = MixtureForecast(np.ones((81, 1)), 0.03, 0.4, 5.0)
+    assert_allclose(np.exp(scores.interval_log_score(law, grid, 0.1)).sum(), 1.0, atol=1e-3)
+    spike = MixtureForecast(np.ones((1, 1)), 0.0, 1e-9, np.inf)
+    assert scores.log_score(spike, [0.0])[0] > 15.0
+    assert_allclose(scores.interval_log_score(spike, [0.0], 0.1), 0.0, atol=1e-12)
+
+
+def test_interval_score_of_fine_rounding_is_the_density(normal, y) -> None:
+    fine = scores.interval_log_score(normal, y, 1e-7)
+    assert_allclose(fine, scores.log_score(normal, y) + np.log(1e-7), atol=1e-5)
+    table = scores.score_table({"normal": normal}, y, 0.0, rounded_to=0.01)
+    expected = scores.interval_log_score(normal, y, 0.01).mean()
+    assert_allclose(table.loc["normal", "log_score"], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("width", [0.0, -0.1, np.nan, np.inf, "0.1", True])
+def test_a_width_must_be_a_positive_number(width, normal, y) -> None:
+    with pytest.raises(InvalidInputError, match="positive number"):
+        scores.interval_log_score(normal, y, width)

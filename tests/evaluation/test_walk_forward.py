@@ -189,3 +189,24 @@ def test_own_models_are_compared_with_each_other(dataset):
     assert len(study.compare()) == 2
     with pytest.raises(InvalidInputError, match="no forecasts of nope"):
         study.compare(["nope"])
+
+
+def test_rounded_targets_are_scored_as_the_intervals_they_stand_for():
+    steps = np.round(np.random.default_rng(0).normal(scale=0.15, size=400), 1)
+    rate = pd.Series(
+        5 + np.cumsum(steps), index=pd.date_range("1980-01-31", periods=400, freq="ME")
+    )
+    data = make_dataset(rate, transform="diff")
+    plain = walk_forward(["mean", "linear"], data, train_size=300, refit_every=50)
+    study = walk_forward(["mean", "linear"], data, train_size=300, refit_every=50, rounded_to=0.1)
+    y = study.y.to_numpy()
+    for name, forecast in study.forecasts.items():
+        expected = np.log(forecast.cdf(y + 0.05) - forecast.cdf(y - 0.05))
+        np.testing.assert_allclose(study.log_scores()[name], expected, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(plain.log_scores()[name], forecast.logpdf(y), rtol=1e-12)
+    gain = study.compare(["mean"])["log_score_gain"].iloc[0]
+    means = study.scores()["log_score"]
+    np.testing.assert_allclose(gain, means["linear"] - means["mean"], rtol=1e-9)
+    assert study.between(study.y.index[20]).rounded_to == 0.1
+    with pytest.raises(InvalidInputError, match="positive number"):
+        walk_forward(["mean"], data, train_size=300, rounded_to=0)
