@@ -57,6 +57,12 @@ def _names(ctx: click.Context, param: click.Parameter, given: Iterable[str]) -> 
     help="What is forecast: returns of prices, changes of rates, or values as they are.",
 )
 @click.option(
+    "--rounded-to",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="STEP",
+    help="Step to which a rate or an index was published, as 0.1, to score what rounds to it.",
+)
+@click.option(
     "--horizon",
     type=click.IntRange(min=1),
     default=1,
@@ -143,6 +149,7 @@ def _compute(
         train_size=options["train_size"],
         refit_every=options["refit"],
         seed=options["seed"],
+        rounded_to=options["rounded_to"],
     )
     for name in settings.models:
         make_forecaster(name)

@@ -23,6 +23,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _OPTIONS = (
     (re.compile(r"kind=['\"]series['\"]"), "--transform diff (or level)"),
     (re.compile(r"\b(source|transform)=['\"]([a-z-]+)['\"]"), r"--\1 \2"),
+    (re.compile(r"\brounded_to=([\d.e+-]+)"), r"--rounded-to \1"),
     (re.compile(r"\b(source|file|column|start|end|market)="), r"--\1 "),
     (re.compile(r"(--[a-z]+) (?=[;,.)]|$)"), r"\1"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,6 +16,7 @@ import pandas as pd
 import regimeslot
 from regimeslot.errors import InvalidInputError, RegimeslotError, TooFewRowsError
 from regimeslot.evaluation.regimes import RegimeView
+from regimeslot.evaluation.rounding import rounding_note
 from regimeslot.evaluation.walk_forward import Study, walk_forward
 from regimeslot.features import Dataset, make_dataset
 from regimeslot.forecast import MixtureForecast
@@ -53,6 +54,7 @@ class RunSettings:
     train_size : returns before the first forecast; None takes 2,500, or half of a shorter series
     refit_every : rows between refits; None takes a year of rows
     seed : seed of everything random
+    rounded_to : step to which the series was published, for interval scores; None scores densities
     """
 
     models: tuple[str, ...] = DEFAULT_MODELS
@@ -61,6 +63,7 @@ class RunSettings:
     train_size: int | None = None
     refit_every: int | None = None
     seed: int = 0
+    rounded_to: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +172,7 @@ class Run:
                 "train_size": self.settings.train_size,
                 "refit_every": self.settings.refit_every,
                 "seed": self.settings.seed,
+                "rounded_to": self.settings.rounded_to,
                 "main": self.main,
                 "regime_model": self.regime_model,
                 "command": self.command,
@@ -248,6 +252,11 @@ def fit_run(
     settings = settings or RunSettings()
     for name in settings.models:  # an unknown name is said before anything is computed
         make_forecaster(name)
+    if settings.rounded_to is not None and settings.transform == "log-return":
+        raise InvalidInputError(
+            f"rounded_to={settings.rounded_to:g} is for values and changes: returns of a rounded "
+            'price are not rounded; use transform="diff" or "level", or leave it out'
+        )
     next_date = next_session(prices.frame.index, prices.symbol)
     dataset = make_dataset(
         prices,
@@ -258,12 +267,16 @@ def fit_run(
         name=prices.ticker,
     )
     settings = _resolved(settings, prices, dataset)
+    rounding = rounding_note(prices.frame["Close"], settings.transform)
+    if rounding is not None and settings.rounded_to is None:
+        dataset = replace(dataset, notes=(*dataset.notes, rounding))
     study = walk_forward(
         list(settings.models),
         dataset,
         train_size=settings.train_size or 0,
         refit_every=settings.refit_every or 1,
         random_state=settings.seed,
+        rounded_to=settings.rounded_to,
         progress=progress,
     )
     models, forecasts = _final_fits(study)
@@ -300,9 +313,7 @@ def _resolved(settings: RunSettings, prices: Prices, dataset: Dataset) -> RunSet
             f"train_size must be between {least} and {most} for this series, got {train}"
         )
     refit = settings.refit_every or _ROWS_A_YEAR.get(frequency, 252)
-    return RunSettings(
-        settings.models, settings.horizon, settings.transform, train, refit, settings.seed
-    )
+    return replace(settings, train_size=train, refit_every=refit)
 
 
 def _final_fits(study: Study) -> tuple[dict[str, Forecaster], dict[str, MixtureForecast]]:

@@ -20,6 +20,7 @@ __all__ = [
     "expanding_mean",
     "hit_rate",
     "interval_log_score",
+    "last_known",
     "log_score",
     "qlike",
     "r2_oos",
@@ -189,13 +190,34 @@ def expanding_mean(y: ArrayLike, *, horizon: int = 1) -> Array:
     >>> expanding_mean([1.0, 3.0, 8.0])
     array([nan,  1.,  2.])
     """
-    outcomes = _check_outcomes(y, None)
+    outcomes, delay = _check_outcomes(y, None), _check_horizon(horizon)
+    result = np.full(outcomes.size, np.nan)
+    known = max(outcomes.size - delay, 0)
+    result[delay:] = np.cumsum(outcomes)[:known] / np.arange(1, known + 1)
+    return result
+
+
+def last_known(y: ArrayLike, *, horizon: int = 1) -> Array:
+    """The last outcome that was known before each row: the forecast of a random walk.
+
+    Arguments, shape and errors as in :func:`expanding_mean`. For values that wander, such as a
+    rate or an index, any model beats the mean of the past; this is what it must beat.
+
+    Examples
+    --------
+    >>> last_known([1.0, 3.0, 8.0])
+    array([nan,  1.,  3.])
+    """
+    outcomes, delay = _check_outcomes(y, None), _check_horizon(horizon)
+    result = np.full(outcomes.size, np.nan)
+    result[delay:] = outcomes[: max(outcomes.size - delay, 0)]
+    return result
+
+
+def _check_horizon(horizon: int) -> int:
     if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
         raise InvalidInputError(f"horizon must be a whole number of rows from 1, got {horizon!r}")
-    result = np.full(outcomes.size, np.nan)
-    known = max(outcomes.size - int(horizon), 0)
-    result[int(horizon) :] = np.cumsum(outcomes)[:known] / np.arange(1, known + 1)
-    return result
+    return int(horizon)
 
 
 def r2_oos(mean: ArrayLike, y: ArrayLike, benchmark_mean: ArrayLike) -> float:
@@ -207,8 +229,8 @@ def r2_oos(mean: ArrayLike, y: ArrayLike, benchmark_mean: ArrayLike) -> float:
     ----------
     mean, y : (n,)
     benchmark_mean : scalar or (n,)
-        Usually :func:`expanding_mean`: what was known before each row, never the mean of the
-        test rows themselves.
+        Usually :func:`expanding_mean`, or for values that wander :func:`last_known`: what was
+        known before each row, never the mean of the test rows themselves.
 
     References
     ----------

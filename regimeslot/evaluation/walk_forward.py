@@ -19,6 +19,7 @@ from regimeslot.evaluation.scores import (
     check_width,
     expanding_mean,
     interval_log_score,
+    last_known,
     score_table,
 )
 from regimeslot.features import Dataset
@@ -116,12 +117,16 @@ class Study:
         )
 
     def scores(self) -> pd.DataFrame:
-        """Scores of every model: log_score, crps, r2_oos, qlike, var_1_hit, var_5_hit, seconds."""
+        """Scores of every model: log_score, crps, r2_oos, qlike, var_1_hit, var_5_hit, seconds.
+
+        R2 is against the mean of what was known, for levels against the last known value.
+        """
         return self._scores.copy()
 
     @cached_property
     def _scores(self) -> pd.DataFrame:
-        benchmark = expanding_mean(self.dataset.y.to_numpy(), horizon=self.dataset.horizon)
+        naive = last_known if self.dataset.transform == "level" else expanding_mean
+        benchmark = naive(self.dataset.y.to_numpy(), horizon=self.dataset.horizon)
         return score_table(
             self.forecasts,
             self.y.to_numpy(),

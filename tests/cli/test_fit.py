@@ -118,11 +118,13 @@ def test_options_reach_the_run(prices_csv: Path, command: Command) -> None:
         *("fit", "--file", prices_csv, "--json", "--models", "mean,slots-static"),
         *("--start", "2015-02-02", "--end", "2017-08-31", "--horizon", "5"),
         *("--train-size", "500", "--refit", "90", "--seed", "3", "--transform", "diff"),
-        *("--column", "Close"),
+        *("--column", "Close", "--rounded-to", "0.5"),
     )
     record = json.loads(result.stdout)
+    assert "--rounded-to 0.5" in record["settings"]["command"]
     assert (record["data"]["first"], record["data"]["last"]) == ("2015-02-02", "2017-08-31")
     wanted = {"horizon": 5, "train_size": 500, "refit_every": 90, "seed": 3, "transform": "diff"}
+    wanted["rounded_to"] = 0.5
     assert {name: record["settings"][name] for name in wanted} == wanted
     assert record["forecast"]["horizon"] == 5
 

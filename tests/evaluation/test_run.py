@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -177,3 +178,20 @@ def test_a_training_size_that_cannot_be_is_answered_with_its_range():
     with pytest.raises(InvalidInputError, match="between 352 and 798"):
         fit_run(prices(), RunSettings(models=("mean",), train_size=5000))
     assert fit_run(prices(400), RunSettings(models=("mean",))).settings.train_size == 352
+
+
+def test_rounded_series_are_noted_and_scored_by_intervals():
+    rng = np.random.default_rng(0)
+    months = pd.date_range("1980-01-31", periods=300, freq="ME", name="Date")
+    rate = np.round(5 + np.cumsum(rng.choice([-0.2, -0.1, 0.0, 0.0, 0.1, 0.2], 300)), 1)
+    frame = pd.DataFrame({"Close": rate}, index=months)
+    series = replace(prices(), frame=frame, ticker="RATE", symbol="RATE", notes=())
+    settings = RunSettings(models=("mean", "linear"), transform="diff", train_size=200)
+    plain = fit_run(series, settings)
+    assert any("rounded_to=0.1 " in note for note in plain.dataset.notes)
+    scored = fit_run(series, replace(settings, rounded_to=0.1))
+    assert not any("rounded_to" in note for note in scored.dataset.notes)
+    assert (scored.study.log_scores() < 0).all().all()
+    assert scored.to_json()["settings"]["rounded_to"] == 0.1
+    with pytest.raises(InvalidInputError, match="returns of a rounded price"):
+        fit_run(series, RunSettings(rounded_to=0.1))

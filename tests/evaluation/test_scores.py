@@ -174,3 +174,10 @@ def test_interval_score_of_fine_rounding_is_the_density(normal, y) -> None:
 def test_a_width_must_be_a_positive_number(width, normal, y) -> None:
     with pytest.raises(InvalidInputError, match="positive number"):
         scores.interval_log_score(normal, y, width)
+
+
+def test_the_last_known_value_waits_for_the_target_to_end() -> None:
+    known = scores.last_known([1.0, 3.0, 8.0, 2.0], horizon=2)
+    assert_array_equal(known, [np.nan, np.nan, 1.0, 3.0])
+    with pytest.raises(InvalidInputError, match="horizon"):
+        scores.last_known([1.0], horizon=0)

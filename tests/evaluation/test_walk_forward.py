@@ -210,3 +210,15 @@ def test_rounded_targets_are_scored_as_the_intervals_they_stand_for():
     assert study.between(study.y.index[20]).rounded_to == 0.1
     with pytest.raises(InvalidInputError, match="positive number"):
         walk_forward(["mean"], data, train_size=300, rounded_to=0)
+
+
+def test_r2_of_levels_is_against_the_last_known_value():
+    level = 5 + np.cumsum(0.1 * np.random.default_rng(2).standard_normal(400))
+    data = make_dataset(pd.Series(level), transform="level", horizon=3)
+    study = walk_forward({"mean": MeanForecaster(horizon=3)}, data, train_size=300, refit_every=50)
+    y = study.y.to_numpy()
+    before = data.y.shift(3).loc[study.y.index].to_numpy()
+    forecast = study.forecasts["mean"].mean()
+    expected = 1 - ((y - forecast) ** 2).sum() / ((y - before) ** 2).sum()
+    np.testing.assert_allclose(study.scores().loc["mean", "r2_oos"], expected, rtol=1e-10)
+    assert expected < -1  # against the mean of the past it would look like nothing was lost
