@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -26,7 +27,9 @@ from regimeslot.features import Dataset
 from regimeslot.forecast import MixtureForecast
 from regimeslot.models.base import Forecaster
 from regimeslot.models.catalogue import Setting, make_forecaster
+from regimeslot.models.markov_forecaster import MarkovForecaster
 from regimeslot.models.pool import Pool
+from regimeslot.models.slot_forecaster import SlotForecaster
 from regimeslot.windows import Fold, walk_forward_folds
 
 __all__ = ["REFERENCES", "Study", "walk_forward"]
@@ -60,6 +63,8 @@ class Study:
     rounded_to : float or None
         Step to which the targets were rounded: log scores are then those of the intervals that
         they stand for, :func:`regimeslot.evaluation.scores.interval_log_score`.
+    refits : dict of tuple of Forecaster
+        The fit of every fold, of the models whose slots or regimes may change with it.
     """
 
     dataset: Dataset
@@ -70,6 +75,7 @@ class Study:
     failures: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     rounded_to: float | None = None
+    refits: dict[str, tuple[Forecaster, ...]] = field(default_factory=dict)
 
     @property
     def rows(self) -> slice:
@@ -91,13 +97,18 @@ class Study:
                 f"they run from {index[0]} to {index[-1]}"
             )
         first = self.rows.start
+        kept = [
+            i
+            for i, f in enumerate(self.folds)
+            if f.test.stop > first + left and f.test.start < first + right
+        ]
         folds = tuple(
             Fold(f.train, slice(max(f.test.start, first + left), min(f.test.stop, first + right)))
-            for f in self.folds
-            if f.test.stop > first + left and f.test.start < first + right
+            for f in (self.folds[i] for i in kept)
         )
         forecasts = {n: f[slice(left, right)] for n, f in self.forecasts.items()}
-        return replace(self, folds=folds, forecasts=forecasts)
+        refits = {n: tuple(fits[i] for i in kept) for n, fits in self.refits.items()}
+        return replace(self, folds=folds, forecasts=forecasts, refits=refits)
 
     def log_scores(self) -> pd.DataFrame:
         """Log score of every row and model, in nats."""
@@ -246,6 +257,7 @@ def walk_forward(
     seconds: dict[str, float] = {}
     fitted: dict[str, Forecaster] = {}
     failures: dict[str, str] = {}
+    refits: dict[str, tuple[Forecaster, ...]] = {}
     # A pool whose members are in the study combines their forecasts: nothing is fitted twice.
     shared = [name for name, m in models.items() if isinstance(m, Pool) and _shares(m, models)]
     order = [name for name in models if name not in shared]
@@ -255,18 +267,22 @@ def walk_forward(
             importlib.import_module(module)
         began = time.process_time()
         model = models[name].clone(warm_start=True)
-        parts = []
+        parts, fits = [], []
         try:
             for fold in folds:
                 if progress is not None:
                     progress(done, total, name)
                 parts.append(_forecast_fold(model, dataset, fold))
                 done += 1
+                if isinstance(model, MarkovForecaster | SlotForecaster):
+                    fits.append(deepcopy(model))
         except RegimeslotError as error:
             failures[name] = str(error)
             done = (order.index(name) + 1) * len(folds)
             continue
         fitted[name] = model
+        if fits:
+            refits[name] = tuple(fits)
         forecasts[name] = MixtureForecast.concat(parts)
         seconds[name] = time.process_time() - began
     for name in shared:
@@ -300,6 +316,7 @@ def walk_forward(
             "models": {name: repr(model) for name, model in models.items()},
         },
         rounded_to,
+        refits,
     )
 
 
