@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
 
 _CELLS = ("slots", "lstm")
-_BLOCK = 2**15  # steps of windows that are run at once: memory does not grow with the window
+_BLOCK = 2048  # windows that are run at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -395,10 +395,10 @@ class SlotLSTMForecaster(Forecaster):
         with one_torch_thread(), torch.inference_mode():
             for weights in self.networks_:
                 head = self._head(None, weights).double()
-                parts = [
-                    head(torch.from_numpy(windows[block].swapaxes(0, 1).copy()), experts[block])
-                    for block in self._blocks(len(frame))
-                ]
+                parts = []
+                for block in _blocks(len(frame)):
+                    last, state = head.look_back(windows[block])
+                    parts.append(head.move(experts[block], head.cell(last, state)[0][0]))
                 forecasts.append(self._forecast(parts, frame.index))
         return forecasts[0] if len(forecasts) == 1 else MixtureForecast.pool(forecasts)
 
@@ -435,16 +435,15 @@ class SlotLSTMForecaster(Forecaster):
 
         self._require_fit()
         frame = check_rows(X, self.columns_)
-        cell = self._head(None, self.networks_[0]).cell
-        if not isinstance(cell, SlotLSTM):
+        head = self._head(None, self.networks_[0])
+        if not isinstance(head.cell, SlotLSTM):
             raise InvalidInputError('expected cell="slots": an ordinary LSTM has one memory only')
         windows = rolling_windows(self._inputs(frame), self.window)
         parts = []
         with one_torch_thread(), torch.inference_mode():
-            for block in self._blocks(len(windows)):
-                steps = windows[block].swapaxes(0, 1).astype(np.float32)
-                attention = cell.attention_weights(torch.from_numpy(steps))
-                parts.append(np.stack([part[0, -1].numpy() for part in attention]))
+            for block in _blocks(len(windows)):
+                attention = head.cell.attention_weights(*head.look_back(windows[block]))
+                parts.append(np.stack([part[0, 0].numpy() for part in attention]))
         read, write = np.concatenate(parts, axis=1).astype(float)
         index = frame.index[self.window - 1 :]
         names = [f"slot {number}" for number in range(1, self.memory_slots + 1)]
@@ -460,10 +459,6 @@ class SlotLSTMForecaster(Forecaster):
             check_target(y, X, missing=True)
         return frame, np.concatenate([self.tail_, self._inputs(frame)])
 
-    def _blocks(self, n_rows: int) -> list[slice]:
-        size = max(1, _BLOCK // self.window)
-        return [slice(start, start + size) for start in range(0, n_rows, size)]
-
     def _forecast(self, parts: list[Experts], index: pd.Index) -> MixtureForecast:
         def join(name: str) -> Array:
             return np.concatenate([getattr(part, name).numpy() for part in parts])
@@ -477,3 +472,7 @@ class SlotLSTMForecaster(Forecaster):
             index=index,
             labels=tuple(f"slot {k}" for k in range(self.n_slots)),
         )
+
+
+def _blocks(n_rows: int) -> list[slice]:
+    return [slice(start, start + _BLOCK) for start in range(0, n_rows, _BLOCK)]

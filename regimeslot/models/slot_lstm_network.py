@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regimeslot.models.slot_lstm import SlotLSTM
 
 __all__ = ["Experts", "RecurrentHead", "count_parameters", "matched_hidden_size"]
 
+State = tuple[Tensor, ...]
+
 _MOST_CORRECTION = 4.0  # of a log scale: one wild row of features must not make a scale vanish
+_PIECE = 16  # steps of a window that are in memory at once when nothing is learned
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Experts:
     log_weights : logarithms of the weights
     locations : modes
     log_scales : logarithms of the Student-t scales (not standard deviations)
-    dof : degrees of freedom, above 2; infinite is Gaussian
+    dof : degrees of freedom, above 2
     """
 
     log_weights: Tensor
@@ -32,7 +37,7 @@ class Experts:
     log_scales: Tensor
     dof: Tensor
 
-    def __getitem__(self, rows: Tensor | slice) -> Experts:
+    def __getitem__(self, rows: Tensor | slice | None) -> Experts:
         """The same at chosen rows."""
         parts = (self.log_weights, self.locations, self.log_scales, self.dof)
         return Experts(*(part[rows] for part in parts))
@@ -43,21 +48,18 @@ class Experts:
         Examples
         --------
         >>> one, zero = torch.ones(1), torch.zeros(1)
-        >>> density = Experts(zero, zero, zero, torch.inf * one).log_density(torch.tensor(0.0))
+        >>> density = Experts(zero, zero, zero, 5 * one).log_density(torch.tensor(0.0))
         >>> round(float(density), 4)
-        -0.9189
+        -0.9686
         """
-        u = (y.unsqueeze(-1) - self.locations) * torch.exp(-self.log_scales)
-        finite = torch.isfinite(self.dof)
-        nu = torch.where(finite, self.dof, 4.0)  # no NaN may reach the gradient of the other branch
-        student = (
+        u, nu = (y.unsqueeze(-1) - self.locations) * torch.exp(-self.log_scales), self.dof
+        density = (
             torch.lgamma((nu + 1) / 2)
             - torch.lgamma(nu / 2)
             - 0.5 * torch.log(math.pi * nu)
             - (nu + 1) / 2 * torch.log1p(u * u / nu)
+            - self.log_scales
         )
-        gaussian = -0.5 * (u * u + math.log(2 * math.pi))
-        density = torch.where(finite, student, gaussian) - self.log_scales
         return torch.logsumexp(self.log_weights + density, -1)
 
 
@@ -86,11 +88,11 @@ class RecurrentHead(nn.Module):
     Examples
     --------
     >>> head = RecurrentHead(3, 8, n_slots=2, memory_slots=4)
-    >>> same = torch.zeros(5, 2)
+    >>> same = torch.zeros(1, 5, 2)
     >>> experts = Experts(same - 0.6931, same, same, same + 5.0)
     >>> moved = head(torch.ones(10, 5, 3), experts)
     >>> bool(torch.allclose(moved.log_scales, same)), moved.dof.shape
-    (True, torch.Size([5, 2]))
+    (True, torch.Size([1, 5, 2]))
     """
 
     def __init__(
@@ -123,20 +125,37 @@ class RecurrentHead(nn.Module):
         ----------
         windows : (W, B, D)
             Steps first, zero state before the first.
-        experts : Experts of (M, B, K) or (B, K)
-            At the last M steps, or at the last one.
+        experts : Experts of (M, B, K)
+            At the last M steps.
         """
-        last = experts.log_weights.shape[0] if experts.log_weights.dim() == 3 else 1
-        out = self.output(self.cell(windows)[0][-last:])
-        if experts.log_weights.dim() == 2:
-            out = out.squeeze(0)
-        weight, scale, location = out.split(self.n_slots, -1)
+        return self.move(experts, self.cell(windows)[0][-len(experts.log_weights) :])
+
+    def move(self, experts: Experts, h: Tensor) -> Experts:
+        """Experts moved by outputs (..., H) of the recurrent layer at the same rows."""
+        weight, scale, location = self.output(h).split(self.n_slots, -1)
         return Experts(
             torch.log_softmax(experts.log_weights + weight, -1),
             experts.locations + torch.exp(experts.log_scales) * location,
             experts.log_scales + scale.clamp(-_MOST_CORRECTION, _MOST_CORRECTION),
             2 + (experts.dof - 2) * torch.exp(self.raw_tail),
         )
+
+    @torch.no_grad()
+    def look_back(self, windows: NDArray[np.float64]) -> tuple[Tensor, State | None]:
+        """Last row (1, B, D) of each window, and the state that the rows before it lead to.
+
+        Parameters
+        ----------
+        windows : (B, W, D)
+            May be a view: it is read a few steps at a time, so that memory does not grow with W.
+        """
+        state, dtype = None, self.output.weight.dtype
+        steps = windows.swapaxes(0, 1)
+        last = len(steps) - 1
+        for start in range(0, last, _PIECE):
+            piece = torch.tensor(steps[start : min(start + _PIECE, last)], dtype=dtype)
+            state = self.cell(piece, state)[1]
+        return torch.tensor(steps[last:], dtype=dtype), state
 
     def penalty(self, cell: float, output: float) -> Tensor:
         """Sums of squared weights (no biases, no offsets), times ``cell`` and ``output``."""
