@@ -19,6 +19,7 @@ _HOMES = {
     "MarkovSwitching": "markov",
     "MeanForecaster": "models.baselines",
     "MixtureForecast": "forecast",
+    "OnlineSlotRegressor": "models.online_slots",
     "Pool": "models.pool",
     "Prices": "prices",
     "Run": "evaluation.run",

@@ -12,6 +12,7 @@ _HOMES = {
     "LinearForecaster": "baselines",
     "MarkovForecaster": "markov_forecaster",
     "MeanForecaster": "baselines",
+    "OnlineSlotRegressor": "online_slots",
     "Pool": "pool",
     "Setting": "catalogue",
     "SlotForecaster": "slot_forecaster",

@@ -1,0 +1,406 @@
+"""Slots that learn from a stream: the selector's filter, and when slots are born and merged.
+
+One step, in the stream's units. Every slot says its density of the target; the filter weighs it
+with the probability of the slot before the target. A slot's density is its predictive Student-t
+mixed with a wide one for outliers, so that one wild row is no reason to leave a law. Besides the
+slots there is always the hypothesis that a *new* law begins with this row; it answers with the
+density of an empty slot. When that becomes probable a candidate slot is started, which learns
+every row from there on; it becomes a slot once its evidence against all known slots is strong.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regimeslot.models.online_bank import Prediction, SlotBank
+from regimeslot.models.online_evidence import log_student
+from regimeslot.models.online_units import StreamUnits
+
+__all__ = ["Components", "Event", "OnlineSlots", "Outlook", "SlotSettings"]
+
+Array = NDArray[np.float64]
+
+_SHAPE = 1.5  # of empty slots: three degrees of freedom, the least whole number with a variance
+_WIDE_DOF, _WIDE_HALF = 2.0 * _SHAPE, _SHAPE + 0.5
+_WIDE_CONSTANT = math.lgamma(_WIDE_HALF) - math.lgamma(_SHAPE) - 0.5 * math.log(math.pi)
+_SIGNAL = 30.0  # prior share of the signal in the variance of y over that of the noise
+_WIDE = 4.0  # outliers are at least this many times as wide as the slot's noise
+_SURPRISE = 0.05  # probability of a new law that starts a candidate
+_HOPELESS = 1e-8  # probability under which a candidate is given up
+_WARM_UP = 16  # rows from which the units are taken
+_CENTRED_FROM = 10  # rows that show a mean; fewer are measured from zero
+_PRIOR_SWITCHES = 10.0  # rows that the prior staying probability is worth
+_STATE = (
+    "n_slots",
+    "candidate",
+    "advantage",
+    "probs",
+    "names",
+    "born",
+    "rows",
+    "switches",
+    "stays",
+    "empty_precision",
+)
+
+
+class Event(NamedTuple):
+    """A slot was born, or merged into an older one."""
+
+    time: int  # rows learned when it happened
+    kind: str  # "spawn" or "merge"
+    slot: int  # number of the slot, counted from 0 and never used again
+    into: int  # the slot that took its rows; itself for a spawn
+
+
+@dataclass(frozen=True)
+class SlotSettings:
+    """What the user can set; see :class:`OnlineSlotRegressor`."""
+
+    max_slots: int
+    forgetting: tuple[float, ...]
+    stay: float
+    new: float
+    outliers: float
+    threshold: float
+    evidence: float
+    merge_every: int
+    gate: bool
+    intercept: bool
+
+
+class Outlook(NamedTuple):
+    """What is known about a row before its target."""
+
+    row: Array  # (d,), z
+    said: Prediction
+    slots: list[float]  # predicted probabilities of the slots, then of the candidate
+    new: float  # and of a law that begins here
+
+
+class Components(NamedTuple):
+    """Student-t components of one row's forecast, C of them."""
+
+    weights: Array  # (C,)
+    locations: Array  # (C, p), in units of y
+    scales: Array  # (C, p)
+    dof: Array  # (C,)
+
+
+class OnlineSlots:
+    """State and step of the online slots, for rows x (d,) and targets y (p,)."""
+
+    def __init__(self, settings: SlotSettings, n_features: int, n_outputs: int) -> None:
+        self.settings = settings
+        self.units = StreamUnits(n_features, n_outputs, settings.intercept)
+        self.early: list[tuple[Array, Array]] = []
+        d = n_features + settings.intercept
+        self.bank = SlotBank(
+            settings.max_slots + 1,
+            d,
+            n_outputs,
+            np.array(settings.forgetting),
+            shape=_SHAPE,
+            gate=settings.gate,
+        )
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget everything but the units."""
+        p, d = self.bank.prior_coef.shape[1:]
+        self.n_slots = 0
+        self.candidate = False
+        self.advantage = 0.0  # log evidence of the candidate over the known slots
+        self.probs: list[float] = []  # filtered, slots and then candidate
+        self.names: list[int] = []
+        self.events: list[Event] = []
+        self.born = 0
+        self.rows = 0
+        self.switches = _PRIOR_SWITCHES * (1.0 - self.settings.stay)
+        self.stays = _PRIOR_SWITCHES * self.settings.stay
+        self.noise: list[list[float]] = []  # noise variance of each slot and output
+        self.empty_precision = np.full(d, d / _SIGNAL)
+        self.empty_coef = np.zeros((p, d))
+
+    def learn(self, x: Array, y: Array) -> None:
+        """Learn one row; the first rows also set the units, and are then learned again in them."""
+        if self.rows >= _WARM_UP:
+            self.units.notice(x, y)
+            self._step(self.units.row(x), self.units.target(y))
+            return
+        self.early.append((x.copy(), y.copy()))
+        X, Y = (np.array(rows) for rows in zip(*self.early, strict=True))
+        self.units.set_from(X, Y, centred=len(X) >= _CENTRED_FROM)
+        self._reset()
+        for early_x, early_y in self.early:
+            self._step(self.units.row(early_x), self.units.target(early_y))
+        if self.rows == _WARM_UP:
+            self.early = []
+
+    def outlook(self, x: Array) -> Outlook:
+        """Predictions and predicted probabilities for one row."""
+        return self._outlook(self.units.row(x))
+
+    def _outlook(self, row: Array) -> Outlook:
+        said = self.bank.predict(row, len(self.probs))
+        slots, new = self.weights()
+        if self.settings.gate and len(slots) > 1:
+            seen = self.bank.log_density(row, said.leverage)
+            top = max(seen)
+            likely = [math.exp(s - top) for s in seen]
+            # A law that begins here is thought to see what all the others have seen.
+            rows = self.bank.seen[: len(slots)].tolist()
+            new *= sum(r * g for r, g in zip(rows, likely, strict=True)) / max(sum(rows), 1e-300)
+            slots = [w * g for w, g in zip(slots, likely, strict=True)]
+            total = sum(slots) + new
+            slots, new = [w / total for w in slots], new / total
+        return Outlook(row, said, slots, new)
+
+    def weights(self) -> tuple[list[float], float]:
+        """Predicted probabilities of the slots (and candidate) and of a new law, from the past."""
+        if not self.probs:
+            return [], 1.0
+        if self.settings.max_slots == 1:
+            return [1.0], 0.0
+        K, new = self.n_slots, self.settings.new
+        known = sum(self.probs[:K])
+        leave = self.leaving() if K > 1 else 0.0
+        stay = 1.0 - leave - new
+        share = leave / (K - 1) if K > 1 else 0.0
+        slots = [p * stay + (known - p) * share for p in self.probs[:K]]
+        if self.candidate:
+            # A candidate may be left for any slot, as a slot for any other.
+            c = self.probs[K]
+            leave = max(leave, 1.0 - self.settings.stay)
+            slots = [p + c * leave / K for p in slots]
+            slots.append(c * (1.0 - leave - new))
+        return slots, new
+
+    def leaving(self) -> float:
+        """Learned probability of leaving a slot for another."""
+        return min(self.switches / (self.switches + self.stays), 1.0 - self.settings.new)
+
+    def _step(self, row: Array, target: Array) -> None:
+        self.rows += 1
+        if not self.probs:
+            self._start(0)
+            self._promote()
+            self.probs = [1.0]
+        view = self._outlook(row)
+        S, K = len(view.slots), self.n_slots
+        bank = self.bank
+        error = target - view.said.mean
+        spread = 2.0 * bank.rate[:S] * (1.0 + view.said.leverage)[:, :, None]
+        half, constant = bank.shape[:S] + 0.5, bank.constant[:S]
+        each = log_student(error, spread, half[:, :, None], constant[:, :, None])
+        each = each[:, :, 0] if each.shape[2] == 1 else each.sum(2)
+        top = float(each.max())
+        likelihood = np.exp(each - top)
+        inlier = (bank.mix[:S] * likelihood).sum(1).tolist()
+        rates, wide = self._outliers(S, error, top)
+        inside = [(1.0 - e) * f for e, f in zip(rates, inlier, strict=True)]
+        density = [f + e * g for f, e, g in zip(inside, rates, wide, strict=True)]
+        joint = [w * f for w, f in zip(view.slots, density, strict=True)]
+        new = view.new * math.exp(self._fresh(row, target) - top) if view.new else 0.0
+        total = sum(joint) + new
+        if not 0.0 < total < math.inf:  # the row is beyond every density: it says nothing
+            joint, new, total = list(view.slots), view.new, 1.0
+            density, inside = [1.0] * S, [0.0] * S
+        if K > 1:
+            self._count_switches(view.slots, joint, total)
+        if self.candidate:
+            against = sum(joint[:K]) / sum(view.slots[:K])
+            if density[K] > 0.0 and against > 0.0:
+                self.advantage += math.log(density[K] / against)
+        self.probs = [j / total for j in joint]
+        outer = row[:, None] * row
+        for k in range(S):
+            # A candidate is the hypothesis that all rows since its start are its own.
+            share = 1.0 if k == K else self.probs[k]
+            if share > self.settings.threshold:
+                sure = inside[k] / density[k] if density[k] > 0.0 else 0.0
+                bank.outliers[k] += share * (1.0 - sure)
+                if share * sure > self.settings.threshold:
+                    bank.weigh_factors(k, share * sure, likelihood[k])
+                    self._count(k, share * sure, row, outer, error[k], view.said)
+        self._new_law(new / total, row, target, outer)
+        self.units.follow(target)
+        if self.rows % max(self.settings.merge_every, len(row)) == 0:
+            self._tidy()
+
+    def _count(
+        self, k: int, weight: float, row: Array, outer: Array, error: Array, said: Prediction
+    ) -> None:
+        self.bank.update(k, weight, row, outer, error, said)
+        self.noise[k] = self.bank.noise_variance(k)
+
+    def _outliers(self, S: int, error: Array, top: float) -> tuple[list[float], list[float]]:
+        """Each slot's rate of outliers, and its density if this row is one."""
+        if self.settings.outliers == 0.0:
+            return [0.0] * S, [0.0] * S
+        bank = self.bank
+        centres = (bank.mix[:S, :, None] * error).sum(1).tolist()
+        variance = self.units.variance.tolist()
+        wide = []
+        for centre, noise in zip(centres, self.noise, strict=True):
+            log_density = -top
+            for e, s, v in zip(centre, noise, variance, strict=True):
+                width = _WIDE_DOF * max(v, _WIDE * _WIDE * s)
+                log_density += _WIDE_CONSTANT - 0.5 * math.log(width)
+                log_density -= _WIDE_HALF * math.log1p(e * e / width)
+            wide.append(math.exp(min(log_density, 700.0)))
+        return self._outlier_rates(S), wide
+
+    def _outlier_rates(self, S: int) -> list[float]:
+        """Posterior mean of each slot's rate of outliers under a Beta prior."""
+        if self.settings.outliers == 0.0:
+            return [0.0] * S
+        strength = 1.0 / self.settings.outliers
+        outliers, seen = self.bank.outliers[:S].tolist(), self.bank.seen[:S].tolist()
+        return [(1.0 + o) / (strength + o + n) for o, n in zip(outliers, seen, strict=True)]
+
+    def _empty_rate(self) -> Array:
+        """b_0 with which an empty slot expects the running variance of the target."""
+        return _SHAPE * self.units.variance / (1.0 + _SIGNAL)
+
+    def _empty_mean(self) -> Array:
+        """w_0 of an empty slot: the running mean of the target."""
+        if self.settings.intercept:
+            self.empty_coef[:, 0] = self.units.mean
+        return self.empty_coef
+
+    def _empty_leverage(self, row: Array) -> float:
+        return float(row @ (row / self.empty_precision))
+
+    def _fresh(self, row: Array, target: Array) -> float:
+        """Log density of the target under an empty slot."""
+        leverage = self._empty_leverage(row)
+        mean = (self._empty_mean() @ row).tolist()
+        out = 0.0
+        for m, v, b in zip(mean, target.tolist(), self._empty_rate().tolist(), strict=True):
+            width = 2.0 * b * (1.0 + leverage)
+            out += _WIDE_CONSTANT - 0.5 * math.log(width)
+            out -= _WIDE_HALF * math.log1p((v - m) ** 2 / width)
+        return out
+
+    def _start(self, slot: int) -> None:
+        self.bank.start(slot, self.empty_precision, self._empty_mean(), self._empty_rate())
+        self.noise = [*self.noise[:slot], self.bank.noise_variance(slot)]
+
+    def _new_law(self, new: float, row: Array, target: Array, outer: Array) -> None:
+        """Start, give up or promote the candidate."""
+        K = self.n_slots
+        if self.candidate:
+            odds = self.advantage + math.log(self.settings.new)
+            strong = odds > self.settings.evidence and self.probs[K] > 0.5
+            if strong and self.settings.max_slots > K:
+                self._promote()
+            elif self.probs[K] < _HOPELESS:
+                self._end_candidate()
+        if new > _SURPRISE and new > sum(self.probs[self.n_slots :]):
+            K = self.n_slots
+            self._start(K)
+            said = self.bank.predict(row, K + 1)
+            self._count(K, 1.0, row, outer, target - said.mean[K], said)
+            self.candidate = True
+            self.advantage = math.log(new / max(1.0 - new, 1e-300) / self.settings.new)
+            self.probs = [*self.probs[:K], new]
+        total = sum(self.probs)
+        self.probs = [p / total for p in self.probs]
+
+    def _end_candidate(self) -> None:
+        self.candidate = False
+        del self.probs[self.n_slots :], self.noise[self.n_slots :]
+
+    def _promote(self) -> None:
+        """The law after the known ones becomes a slot of its own."""
+        self.candidate = False
+        self.events.append(Event(self.rows, "spawn", self.born, self.born))
+        self.names.append(self.born)
+        self.born += 1
+        self.n_slots += 1
+
+    def _count_switches(self, slots: list[float], joint: list[float], total: float) -> None:
+        """Expected changes between known slots, for the learned probability of leaving one."""
+        K = self.n_slots
+        stay = 1.0 - self.leaving() - self.settings.new
+        stayed = moved = 0.0
+        for before, w, j in zip(self.probs[:K], slots, joint, strict=False):
+            if w > 0.0:
+                here = j / total * min(before * stay / w, 1.0)
+                stayed += here
+                moved += j / total - here
+        self.stays += stayed
+        self.switches += moved
+
+    def _tidy(self) -> None:
+        """Merge the slot in force with one that is the same law, and measure the columns."""
+        bank, K = self.bank, self.n_slots
+        self.empty_precision = bank.typical_precision(K) * len(self.empty_precision) / _SIGNAL
+        k = int(np.argmax(self.probs[:K]))
+        gains = [-math.inf if i == k else bank.gain_of_merging(*sorted((i, k))) for i in range(K)]
+        best = int(np.argmax(gains))
+        if gains[best] > 0.0:
+            self._merge(min(best, k), max(best, k))
+
+    def _merge(self, first: int, second: int) -> None:
+        self.bank.merge(first, second)
+        self.noise[first] = self.bank.noise_variance(first)
+        self.events.append(Event(self.rows, "merge", self.names[second], self.names[first]))
+        self.probs[first] += self.probs[second]
+        for k in range(second, len(self.probs) - 1):
+            self.bank.copy(k + 1, k)
+        del self.probs[second], self.noise[second], self.names[second]
+        self.n_slots -= 1
+
+    def components(self, view: Outlook) -> Components:
+        """The forecast of one row, in units of y: a mixture of Student-t for each output."""
+        S, units, bank = len(view.slots), self.units, self.bank
+        mix, rates = bank.mix[:S], np.array(self._outlier_rates(S))
+        p = len(units.mean)
+        slots = np.array(view.slots)
+        wide = np.maximum(units.variance, _WIDE**2 * np.array(self.noise[:S]).reshape(S, p))
+        centre = (mix[:, :, None] * view.said.mean).sum(1)
+        spread = bank.rate[:S] / bank.shape[:S, :, None] * (1.0 + view.said.leverage)[:, :, None]
+        fresh = self._empty_rate() / _SHAPE * (1.0 + self._empty_leverage(view.row))
+        weights = ((slots * (1.0 - rates))[:, None] * mix).ravel(), slots * rates, [view.new]
+        means = view.said.mean.reshape(-1, p), centre, (self._empty_mean() @ view.row)[None]
+        scales = np.sqrt(np.concatenate([spread.reshape(-1, p), wide, fresh[None]]))
+        dof = 2.0 * bank.shape[:S].ravel(), np.full(S + 1, _WIDE_DOF)
+        return Components(
+            np.concatenate(weights),
+            units.y_shift + units.y_scale * np.concatenate(means),
+            units.y_scale * scales,
+            np.concatenate(dof),
+        )
+
+    def mean(self, view: Outlook) -> Array:
+        """Mean of the forecast, (p,), without building it."""
+        mean = view.new * (self._empty_mean() @ view.row)
+        for k, weight in enumerate(view.slots):
+            mean = mean + weight * (self.bank.mix[k] @ view.said.mean[k])
+        return self.units.y_shift + self.units.y_scale * mean
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that a later step depends on, as arrays and plain values."""
+        state = {name: copy(getattr(self, name)) for name in _STATE}
+        state["events"] = [tuple(event) for event in self.events]
+        state["noise"] = [list(noise) for noise in self.noise]
+        state["early"] = [[x.copy(), y.copy()] for x, y in self.early]
+        return {**state, "units": self.units.get_state(), "bank": self.bank.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Put back what :meth:`get_state` gave."""
+        for name in _STATE:
+            setattr(self, name, copy(state[name]))
+        self.events = [Event(*event) for event in state["events"]]
+        self.noise = [list(noise) for noise in state["noise"]]
+        self.early = [(x, y) for x, y in state["early"]]
+        self.units.set_state(state["units"])
+        self.bank.set_state(state["bank"])
