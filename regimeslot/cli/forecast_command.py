@@ -15,11 +15,13 @@ from regimeslot.cli.screen import Screen, one_thread
 from regimeslot.errors import DataError, InvalidInputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from regimeslot.evaluation.folder import SavedRun
     from regimeslot.evaluation.resume import Resumed
     from regimeslot.prices import Prices
 
-__all__ = ["forecast"]
+__all__ = ["forecast", "forecast_words", "newer_prices"]
 
 
 @click.command()
@@ -45,37 +47,46 @@ def forecast(
     from regimeslot.persistence import load as load_model
 
     saved = read_run(run)
-    _require_end(saved, end)
+    day = _last_day(saved, end)
     screen = Screen(quiet=as_json)
     with screen.listening(), one_thread():
         models = {name: load_model(saved.model_file(name)) for name in saved.models}
-        prices, market = _newer(screen, saved, source, file, end)
-        result = resume(saved, models, prices, market)
+        try:
+            prices, market = newer_prices(screen, saved, source, file, end)
+        except DataError as error:
+            if source is not None or file is not None or saved.settings["file"]:
+                raise  # what was asked for by name must not be replaced
+            screen.note([f"{error} The forecast is made from the run's own prices."], "Warning")
+            prices, market = None, None
+        result = resume(saved, models, prices, market, end=day)
     screen.note_fits()
     screen.note(result.notes)
     record = _record(saved, result, screen.notes)
-    click.echo(json.dumps(record, indent=2, allow_nan=False) if as_json else _words(saved, result))
+    words = json.dumps(record, indent=2, allow_nan=False) if as_json else None
+    click.echo(words or forecast_words(saved, result))
 
 
-def _require_end(saved: SavedRun, end: str | None) -> None:
+def _last_day(saved: SavedRun, end: str | None) -> pd.Timestamp | None:
+    """The day of ``--end``, which must not lie before the fit's."""
     import pandas as pd
 
     last = saved.record["data"]["last"]
     try:
-        day = None if end is None else pd.Timestamp(end)
+        day = None if end is None else pd.Timestamp(end).tz_localize(None).normalize()
     except ValueError:
-        return  # said where the prices are loaded
-    if day is not None and day.tz_localize(None) < pd.Timestamp(last):
+        return None  # said where the prices are loaded
+    if day is not None and day < pd.Timestamp(last):
         raise InvalidInputError(
             f"the run was fitted up to {last}, so it cannot forecast from {end}: give an end from "
             "that day on, or fit with that end"
         )
+    return day
 
 
-def _newer(
-    screen: Screen, saved: SavedRun, source: str | None, file: str | None, end: str | None
-) -> tuple[Prices | None, Prices | None]:
-    """The run's series from its source again; None where there is nothing to be had."""
+def newer_prices(
+    screen: Screen, saved: SavedRun, source: str | None, file: str | None, end: str | None = None
+) -> tuple[Prices, Prices | None]:
+    """The run's series from its source again, or from another, and its market."""
     settings = saved.settings
     if file is None and source in (None, "file"):
         file = settings["file"]
@@ -89,20 +100,14 @@ def _newer(
     data = saved.record["data"]
     # A run on a stand-in goes on with the stand-in: asked for by the symbol that was held.
     symbol = data["ticker"] if options["file"] else data["symbol"]
-    try:
-        prices = load(screen, symbol, options, kind=saved.kind)
-        market = saved.record["market"]
-        if market is None:
-            return prices, None
-        series = {**options, "file": None, "column": None}
-        if series["source"] == "file":
-            series["source"] = "auto"
-        return prices, load(screen, market["symbol"], series)
-    except DataError as error:
-        if source is not None or options["file"]:
-            raise  # what was asked for by name must not be replaced
-        screen.note([f"{error} The forecast is made from the run's own prices."], "Warning")
-        return None, None
+    prices = load(screen, symbol, options, kind=saved.kind)
+    market = saved.record["market"]
+    if market is None:
+        return prices, None
+    series = {**options, "file": None, "column": None}
+    if series["source"] == "file":
+        series["source"] = "auto"
+    return prices, load(screen, market["symbol"], series)
 
 
 def _record(saved: SavedRun, result: Resumed, notes: list[str]) -> dict[str, Any]:
@@ -124,8 +129,8 @@ def _record(saved: SavedRun, result: Resumed, notes: list[str]) -> dict[str, Any
     }
 
 
-def _words(saved: SavedRun, result: Resumed) -> str:
-    """The same for people, within 80 columns."""
+def forecast_words(saved: SavedRun, result: Resumed) -> str:
+    """The next session's distribution for people, within 80 columns."""
     import pandas as pd
 
     from regimeslot.prices import infer_frequency

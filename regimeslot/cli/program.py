@@ -9,11 +9,12 @@ from regimeslot.cli.data_command import data
 from regimeslot.cli.fit_command import fit
 from regimeslot.cli.forecast_command import forecast
 from regimeslot.cli.group import Commands
+from regimeslot.cli.update_command import update
 from regimeslot.cli.validate_command import validate
 
 __all__ = ["program"]
 
-_COMMANDS = (fit, forecast, validate, data)
+_COMMANDS = (fit, forecast, update, validate, data)
 
 
 @click.group(
@@ -28,6 +29,7 @@ def program() -> None:
     \b
     regimeslot fit --ticker SPY      test the models, forecast the next session
     regimeslot forecast runs/SPY-... the same models on today's prices, no refit
+    regimeslot update runs/SPY-...   record a forecast for each new bar, score them
     regimeslot validate              the proof on series whose truth is known
 
     Exit status: 0 done, 1 failed, 2 wrong usage, 3 no usable data, 130 stopped by

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ __all__ = [
     "folder_name",
     "read_run",
     "record_text",
+    "replace_file",
     "require_place",
     "run_record",
     "write_folder",
@@ -152,6 +154,39 @@ def _rename(draft: Path, target: Path, numbered: bool) -> Path:
         place = target.with_name(f"{target.name}-{number}")
 
 
+def replace_file(target: Path, content: bytes) -> None:
+    """Write a file of a run folder whole: at any moment the old one is there, or the new one.
+
+    Raises
+    ------
+    RegimeslotError
+        If it cannot be written; the old one is left as it was.
+    """
+    draft = target.with_name(f".{target.name}.part")
+    try:
+        with open(draft, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+        _flush_names(target.parent)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise RegimeslotError(f"{target} could not be written: {_reason(error)}") from error
+
+
+def _flush_names(folder: Path) -> None:
+    """Make a renaming outlive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def run_record(
     run: Run,
     *,
@@ -260,6 +295,13 @@ class SavedRun:
         settings = self.record["settings"]
         wanted = [settings["main"], settings["regime_model"]]
         return list(dict.fromkeys(name for name in wanted if name is not None))
+
+    @property
+    def every_model(self) -> list[str]:
+        """Every model that the run saved: those it was asked for, but for those that failed."""
+        failed = self.record.get("failures") or {}
+        wanted = [n for n in self.record["settings"].get("models", ()) if n not in failed]
+        return list(dict.fromkeys([*wanted, *self.models]))
 
     def model_file(self, name: str) -> Path:
         """File of a fitted model."""

@@ -1,19 +1,24 @@
-"""Forecast the next session from a saved run: move its models past the new rows, fit nothing."""
+"""Bring a saved run up to date: move its models past the bars since the fit, fit nothing.
+
+``regimeslot forecast`` and ``regimeslot update`` both rest on this; the second also records.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from regimeslot.errors import BadFileError, DataError, InvalidInputError
+from regimeslot.errors import BadFileError, InvalidInputError
 from regimeslot.evaluation.folder import SavedRun
+from regimeslot.evaluation.record import Record, open_record
 from regimeslot.evaluation.regimes import RegimeView
-from regimeslot.evaluation.run import describe_forecast, next_forecast
+from regimeslot.evaluation.resume_history import History, News
+from regimeslot.evaluation.run import describe_forecast
 from regimeslot.features import Dataset, make_dataset
 from regimeslot.forecast import MixtureForecast
 from regimeslot.models.base import Forecaster
@@ -23,26 +28,25 @@ from regimeslot.prices import Prices, next_session
 
 __all__ = ["Resumed", "resume"]
 
-# Two downloads of one day agree to 1e-7, the smallest real change of a daily return (a dividend
-# that came late) is near 1e-3: a thousandth of the moves' standard deviation lies between.
-_NOISE = 1e-3
-# Prices rounded to cents move daily returns by a hundredth of their standard deviation, another
-# series by a half: where most moves are further apart than this, it is not the run's series.
-_ANOTHER = 0.05
-_WORDS = {"log-return": "returns", "diff": "changes", "level": "values"}
+Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Resumed:
-    """The next session's distribution by the models of a saved run.
+    """The models of a saved run after the last known bar, and what they forecast.
 
     Attributes
     ----------
-    forecast : one-row MixtureForecast of the main model
+    forecast : one-row MixtureForecast of the main model, for the session after the last bar
     description : dict, the same as plain data, as ``forecast`` in ``fit.json``
     prices : Prices that the forecast was made from
-    sessions : int, rows since the fit that the models moved past
-    notes : tuple of str, what changed in the history, what is odd about the new rows
+    sessions : int, bars since the fit that the models moved past
+    notes : tuple of str, what changed in the history, what is odd about the new bars
+    news : News, of the series
+    market : News or None, of the run's second series
+    forecasts : dict of MixtureForecast
+        One step ahead, by model; each row on the date of the bar after which it is made. From the
+        first bar that the record has none for; always the last bar's.
     """
 
     forecast: MixtureForecast
@@ -50,6 +54,9 @@ class Resumed:
     prices: Prices
     sessions: int
     notes: tuple[str, ...]
+    news: News
+    market: News | None
+    forecasts: dict[str, MixtureForecast]
 
 
 def resume(
@@ -57,24 +64,35 @@ def resume(
     models: Mapping[str, Forecaster],
     prices: Prices | None = None,
     market: Prices | None = None,
+    *,
+    record: Record | None = None,
+    end: pd.Timestamp | None = None,
+    now: datetime | None = None,
+    progress: Progress | None = None,
 ) -> Resumed:
-    """Forecast the session after the last price, with the parameters of a saved run.
+    """Forecast the session after the last bar, with the parameters of a saved run.
 
-    The states of the models move with ``update`` past the rows after the run's last one; their
-    features come from ``prices`` alone, so that a restated history cannot leave a seam; only where
-    ``prices`` start later than the run's own are the days before taken from the run, at the level
-    of the new ones.
+    The states of the models move past the bars since the fit: those in the run's record, and those
+    that ``prices`` add. Only moves are taken from ``prices``, so that a rescaled history leaves no
+    seam; where the move into a bar since the fit was restated, the new one is used.
 
     Parameters
     ----------
     saved : SavedRun
     models : mapping of str to Forecaster
-        ``saved.models``, as loaded; they are moved.
+        ``saved.models`` at least, as loaded; they are moved.
     prices : Prices, optional
-        The series up to date. Where it holds nothing newer, the run's own prices are used, and
-        the forecast is the run's own.
+        The series up to date; without, the run's fit and its record are all that is known.
     market : Prices, optional
         The second series up to date, for a run that has one.
+    record : Record, optional
+        The run's record, read from its folder by default.
+    end : Timestamp, optional
+        Bars after it are not used.
+    now : datetime, optional
+        With a time zone; bars whose day is not over by then are not used. Default: the clock.
+    progress : callable, optional
+        Called with (models done, models in all, the one under way).
 
     Returns
     -------
@@ -86,48 +104,87 @@ def resume(
         If a model of the run is missing, or cannot use these rows.
     DataError
         If ``prices`` share no moves with the run's own, or most of those they share differ.
+    BadFileError
+        If the folder's tables or its record are damaged.
     """
     missing = [name for name in saved.models if name not in models]
     if missing:
         raise InvalidInputError(f"the run's model(s) {', '.join(missing)} are needed, got none")
-    own = saved.prices()
-    notes: tuple[str, ...] = ()
-    transform = saved.settings["transform"]
-    if prices is not None:
-        _require_same_series(own, prices, transform)
-    if prices is None or prices.last <= own.last:
-        prices, market = own, saved.market()
-    else:
-        prices, notes = _joined(own, prices, transform)
-        notes += _changes(own, prices, transform)
-        if saved.record.get("market") and market is None:
-            market = saved.market()
-    settings = saved.settings
-    date = next_session(prices.frame.index, prices.symbol)
+    moment = now or datetime.now(UTC)
+    held = open_record(saved) if record is None else record
+    news = _read(
+        History(saved.prices(), held.moves, saved.settings["transform"]), prices, end, moment
+    )
+    second, own_market = None, saved.market()
+    if own_market is not None:
+        series = History(own_market, held.market_moves, "log-return")
+        second = _read(series, market, end, moment, gaps=False)
+    history = news.history
+    source = prices if prices is not None and news.new else None
+    known = history.prices(source)
+    date = next_session(known.index, known.symbol)
     dataset = make_dataset(
-        prices,
-        horizon=settings["horizon"],
-        transform=settings["transform"],
-        market=market,
+        known,
+        horizon=saved.settings["horizon"],
+        transform=saved.settings["transform"],
+        market=None if second is None else second.history.closes.to_frame("Close"),
         next_date=date,
-        name=prices.ticker,
+        name=known.ticker,
     )
-    new = dataset.X.index > saved.last_row
-    if new.any():
-        for model in models.values():
-            model.update(dataset.X[new], dataset.y[new])
-    forecast = next_forecast(models[settings["main"]], dataset)
-    description = describe_forecast(
-        forecast, date, settings["main"], settings["horizon"], _regimes(saved, models, dataset)
-    )
-    moved = [dataset.X, *([] if dataset.unfinished_X is None else [dataset.unfinished_X])]
-    sessions = sum(int((rows.index > own.last).sum()) for rows in moved)
-    notes += tuple(note for note in dataset.notes if note not in prices.notes)
-    return Resumed(forecast, description, prices, sessions, notes)
+    forecasts = {}
+    for number, (name, model) in enumerate(models.items()):
+        if progress is not None:
+            progress(number, len(models), name)
+        forecasts[name] = _forecasts(saved, model, dataset, history.dates, held)
+    if progress is not None:
+        progress(len(models), len(models), "")
+    main = saved.settings["main"]
+    last = forecasts[main][-1]
+    regimes = _regimes(saved, models, dataset, forecasts)
+    description = describe_forecast(last, date, main, saved.settings["horizon"], regimes)
+    notes = (*news.notes, *(second.notes if second else ()))
+    notes += tuple(note for note in dataset.notes if note not in known.notes)
+    sessions = len(history.moves)
+    return Resumed(last, description, known, sessions, notes, news, second, forecasts)
+
+
+def _read(
+    history: History,
+    prices: Prices | None,
+    end: pd.Timestamp | None,
+    now: datetime,
+    *,
+    gaps: bool = True,
+) -> News:
+    if end is not None:
+        history = history.until(end)
+    return News(history) if prices is None else history.read(prices, now, gaps=gaps)
+
+
+def _forecasts(
+    saved: SavedRun, model: Forecaster, dataset: Dataset, after: pd.DatetimeIndex, record: Record
+) -> MixtureForecast:
+    """One-step forecasts of a model after each bar, from the first that the record has not."""
+    since = dataset.X.index > saved.last_row
+    parts = [dataset.X[since], dataset.unfinished_X, dataset.next_X]
+    rows = pd.concat([part for part in parts if part is not None and len(part)])
+    y = np.full(len(rows), np.nan)
+    y[: since.sum()] = dataset.y[since]
+    # Targets that were not whole at the fit stand before the row of its next session.
+    lead = len(rows) - len(after)
+    first = next((i for i, day in enumerate(after) if day not in record.bars), len(after) - 1)
+    seen = int(min(max(lead + first - dataset.delay, 0), since.sum()))
+    if seen:
+        model.update(rows[:seen], y[:seen])
+    forecast = model.predict(rows[seen:], y[seen:])[slice(lead + first - seen, None)]
+    return MixtureForecast(*forecast.parameters, index=after[first:], labels=forecast.labels)
 
 
 def _regimes(
-    saved: SavedRun, models: Mapping[str, Forecaster], dataset: Dataset
+    saved: SavedRun,
+    models: Mapping[str, Forecaster],
+    dataset: Dataset,
+    forecasts: Mapping[str, MixtureForecast],
 ) -> list[dict[str, Any]] | None:
     """Regimes of the next session, under the names that they have in the run."""
     name = saved.settings["regime_model"]
@@ -141,90 +198,4 @@ def _regimes(
     past, y = saved.forecasts(name)
     if past.n_components < 2:
         return None
-    return RegimeView(dataset, past, model, y).now(next_forecast(model, dataset))
-
-
-def _require_same_series(own: Prices, prices: Prices, transform: str) -> None:
-    """Refuse prices that the run's models know nothing about."""
-    before, both, apart = _apart(own, prices, transform)
-    if both.empty:
-        raise DataError(
-            f"the new prices of {prices.symbol} ({prices.index[0]:%Y-%m-%d} to "
-            f"{prices.last:%Y-%m-%d}) share no two days with the run's ({own.index[0]:%Y-%m-%d} to "
-            f"{own.last:%Y-%m-%d}), so nothing shows that they are the same series: give prices "
-            "that begin before the run's last day"
-        )
-    differ = int((apart > _ANOTHER * _spread(before, transform)).sum())
-    if 2 * differ > len(both):
-        raise DataError(
-            f"the new prices of {prices.symbol} are not the series of the run ({own.symbol}): "
-            f"{differ} of {len(both)} {_WORDS[transform]} on the same days differ; give that "
-            "series, or fit this one"
-        )
-
-
-def _joined(own: Prices, prices: Prices, transform: str) -> tuple[Prices, tuple[str, ...]]:
-    """The new prices from the run's first day on: its features start where the fit's did."""
-    new = prices.frame.loc[own.index[0] :]
-    start = new.index[0]
-    notes: tuple[str, ...] = ()
-    earlier = own.frame[own.index < start]
-    if len(earlier):
-        day = new.index.intersection(own.index)[:1]
-        was, now = (float(frame["Close"][day].iloc[0]) for frame in (own.frame, new))
-        shared = new.columns.intersection(own.frame.columns)
-        quotes = shared.drop("Volume", errors="ignore")
-        earlier = earlier[shared].copy()
-        if transform == "log-return":
-            earlier[quotes] *= now / was
-        elif transform == "diff":
-            earlier[quotes] += now - was
-        new = pd.concat([earlier, new[shared]])
-        notes = (
-            f"The new prices of {prices.symbol} start on {start:%Y-%m-%d}; the {len(earlier)} rows "
-            "before are those of the run.",
-        )
-    return replace(prices, frame=new, ticker=own.ticker, proxy_for=own.proxy_for), notes
-
-
-def _changes(own: Prices, prices: Prices, transform: str) -> tuple[str, ...]:
-    """What the new history says differently about the days of the fit."""
-    before, both, apart = _apart(own, prices, transform)
-    notes = []
-    gone = len(before) - len(both)
-    if gone:
-        notes.append(
-            f"{gone} of the {len(before)} sessions that the run was fitted on are missing from "
-            f"the new prices of {prices.symbol}."
-        )
-    differs = apart > _NOISE * _spread(before, transform)
-    if differs.any():
-        worst = both[int(np.argmax(apart))]
-        size = f"{100 * apart.max():.2g} %" if transform == "log-return" else f"{apart.max():.2g}"
-        notes.append(
-            f"The history of {prices.symbol} was restated: {int(differs.sum())} of {len(both)} "
-            f"{_WORDS[transform]} differ from those of the fit, by up to {size} "
-            f"({worst:%Y-%m-%d}); the new ones are used."
-        )
-    return tuple(notes)
-
-
-def _apart(
-    own: Prices, prices: Prices, transform: str
-) -> tuple[pd.Series, pd.Index, NDArray[np.float64]]:
-    """Moves of the run, the days that the new prices have too, how far apart they are there."""
-    before, after = (_moves(series.frame["Close"], transform) for series in (own, prices))
-    both = before.index.intersection(after.index)
-    return before, both, (after[both] - before[both]).abs().to_numpy(dtype=float)
-
-
-def _spread(moves: pd.Series, transform: str) -> float:
-    """Standard deviation of what is new in a row, in the unit of the moves."""
-    return float(np.std((moves.diff().dropna() if transform == "level" else moves).to_numpy()))
-
-
-def _moves(close: pd.Series, transform: str) -> pd.Series:
-    if transform == "level":
-        return close.iloc[1:]
-    moves = np.log(close).diff() if transform == "log-return" else close.diff()
-    return moves.iloc[1:]
+    return RegimeView(dataset, past, model, y).now(forecasts[name][-1])
