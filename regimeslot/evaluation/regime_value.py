@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from regimeslot.evaluation.comparison import Difference, score_difference
 from regimeslot.forecast import MixtureForecast
@@ -93,6 +93,11 @@ class RegimeValue:
         ]
         columns = ["question", *Difference.__dataclass_fields__, "features", "words"]
         return pd.DataFrame(records, columns=columns).set_index("question")
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        rows = self.to_frame().reset_index().to_dict("records")
+        return {"verdict": self.verdict, "comparisons": rows, "not_run": list(self.absent)}
 
 
 def regime_value(study: Study) -> RegimeValue:

@@ -142,13 +142,26 @@ class RegimeView:
         ]
 
     def table(self) -> pd.DataFrame:
-        """Occupancy, mean duration, volatility, tails and strongest features of each regime."""
+        """Each regime in numbers: its share of the rows, its spells, what happened in it.
+
+        Moments are weighted by the probability that was predicted for each row; spells, rows and
+        the extremes are those of the rows in which the regime was the likeliest.
+
+        Returns
+        -------
+        DataFrame
+            ``occupancy`` (mean probability), ``rows``, ``spells``, ``mean_duration`` (rows a
+            spell), ``expected_duration`` (sessions, from the transition matrix of the next row),
+            ``mean``, ``volatility``, ``below_zero`` (share), ``worst`` and ``best`` of the
+            targets, ``std`` and ``dof`` of the regime's law, ``features`` that move it most.
+        """
         weights = self.forecast.weights
         likely = weights.argmax(axis=1)
         y = self.y.to_numpy()
         effect = pd.DataFrame()
         if isinstance(self.model, SlotForecaster):
             effect = coefficients(self.model, "scale")
+        leaving = 1.0 - np.diag(self.transition().to_numpy())
         rows = []
         for k in range(self.n_regimes):
             inside = likely == k
@@ -160,9 +173,15 @@ class RegimeView:
             rows.append(
                 {
                     "occupancy": float(weights[:, k].mean()),
+                    "rows": int(inside.sum()),
+                    "spells": spells,
                     "mean_duration": float(inside.sum() / spells) if spells else np.nan,
+                    "expected_duration": float(self.dataset.horizon / max(leaving[k], 1e-12)),
                     "mean": float(share @ y),
                     "volatility": float(np.sqrt(share @ (y - share @ y) ** 2)),
+                    "below_zero": float(share @ (y < 0.0)),
+                    "worst": float(y[inside].min()) if spells else np.nan,
+                    "best": float(y[inside].max()) if spells else np.nan,
                     "std": float(self._typical_std()[k]),
                     "dof": float(self.forecast.dof[-1, k]),
                     "features": ", ".join(
@@ -171,3 +190,12 @@ class RegimeView:
                 }
             )
         return pd.DataFrame(rows, index=pd.Index(self.names, name="regime"))
+
+    def to_json(self) -> dict[str, Any]:
+        """The table and the transition matrix as plain data."""
+        table = self.table().reset_index().rename(columns={"regime": "name"})
+        return {
+            "regimes": table.to_dict("records"),
+            "transition": self.transition().to_numpy().tolist(),
+            "expected_time_left": self.expected_time_left(),
+        }

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,8 +16,11 @@ import pandas as pd
 
 import regimeslot
 from regimeslot.errors import InvalidInputError, RegimeslotError, TooFewRowsError
+from regimeslot.evaluation.overlay import Overlay, overlay
+from regimeslot.evaluation.regime_value import regime_value
 from regimeslot.evaluation.regimes import RegimeView
 from regimeslot.evaluation.rounding import rounding_note
+from regimeslot.evaluation.stability import RegimeStability, regime_stability
 from regimeslot.evaluation.walk_forward import Study, walk_forward
 from regimeslot.features import Dataset, make_dataset
 from regimeslot.forecast import MixtureForecast
@@ -25,7 +29,15 @@ from regimeslot.models.catalogue import CATALOGUE, make_forecaster
 from regimeslot.models.pool import Pool
 from regimeslot.prices import Prices, infer_frequency, next_session
 
-__all__ = ["DEFAULT_MODELS", "QUANTILES", "Run", "RunSettings", "fit_run", "next_forecast"]
+__all__ = [
+    "DEFAULT_MODELS",
+    "OVERLAY_BASELINE",
+    "QUANTILES",
+    "Run",
+    "RunSettings",
+    "fit_run",
+    "next_forecast",
+]
 
 DEFAULT_MODELS = tuple(name for name, entry in CATALOGUE.items() if entry.default)
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
@@ -35,6 +47,8 @@ _MAIN = ("pool", "slots-sticky", "slots-markov", "slots-single", "slots-static")
 # Feature-free regimes come first: there a regime is a level of volatility that lasts, while slots
 # that share volatility features only divide what the features leave over.
 _REGIMES = ("markov-t", "markov", "slots-sticky", "slots-markov", "slots-softmax", "slots-static")
+
+OVERLAY_BASELINE = "gjr-garch"
 
 _TRAIN_ROWS = 2500  # ten years of days
 _LEAST_ROWS = 100  # of a first fit
@@ -111,6 +125,18 @@ class Run:
             return None
         return RegimeView.of(self.study, self.models[self.regime_model], self.regime_model)
 
+    @cached_property
+    def stability(self) -> RegimeStability | None:
+        """How the refits of the regime model label the same rows; None without such a model."""
+        if self.regime_model is None:
+            return None
+        return regime_stability(self.study, self.regime_model)
+
+    @cached_property
+    def overlay(self) -> Overlay | None:
+        """Volatility-targeted overlay of the main model, beside that of the baseline."""
+        return overlay(self.study, (self.main, OVERLAY_BASELINE), seed=self.settings.seed)
+
     def regime_probabilities(self) -> pd.DataFrame:
         """Predicted probability of each regime at every forecast row, out of sample."""
         return pd.DataFrame() if self.regimes is None else self.regimes.probabilities()
@@ -165,6 +191,9 @@ class Run:
                 for row in comparisons.to_dict("records")
             ],
             "forecast": self.forecast_json(),
+            "regimes": self._regimes_json(),
+            "regime_value": _finite(regime_value(self.study).to_json()),
+            "overlay": None if self.overlay is None else _finite(self.overlay.to_json()),
             "settings": {
                 "models": list(self.settings.models),
                 "horizon": self.settings.horizon,
@@ -180,6 +209,14 @@ class Run:
             "versions": self.versions,
             "created": self.created.isoformat(timespec="seconds"),
         }
+
+    def _regimes_json(self) -> dict[str, Any] | None:
+        """The regimes of the regime model, and whether its refits agree on them."""
+        if self.regimes is None:
+            return None
+        stability = None if self.stability is None else self.stability.to_json()
+        found = {"model": self.regime_model, **self.regimes.to_json(), "stability": stability}
+        return dict(_finite(found))
 
     def forecast_json(self) -> dict[str, Any]:
         """The next session's distribution as plain data."""
@@ -360,6 +397,15 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def _finite(value: Any) -> Any:
+    """Plain data in which what is not a finite number is None."""
+    if isinstance(value, dict):
+        return {str(key): _finite(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(held) for held in value]
+    return _number(value) if isinstance(value, float) else value
 
 
 def _number(value: Any) -> float | None:
