@@ -1,9 +1,11 @@
-"""How many slots, and how strongly held: chosen by what the last training rows would have scored.
+"""How many slots, and which penalties: by what the last training rows would have scored.
 
 Training rows alone decide. Fits on the first two and three quarters of them each forecast the next
-quarter, one step ahead. Of the numbers of slots, the smallest whose held-out log score is within
-one standard error of the best is taken (the one-standard-error rule of Breiman, Friedman, Olshen
+quarter, one step ahead. The smallest number of slots whose held-out log score is within one
+standard error of the best is taken (the one-standard-error rule of Breiman, Friedman, Olshen
 and Stone, 1984): slots beyond the laws in the data are twins, which cost accuracy and mislead.
+Then the penalties: as they are, which laws that drift need, or by the evidence, which is sharper
+where the laws stay.
 """
 
 from __future__ import annotations
@@ -18,16 +20,18 @@ if TYPE_CHECKING:
 
     from regimeslot.models.slot_forecaster import SlotForecaster
 
-__all__ = ["PENALTIES", "choose_slots"]
+__all__ = ["choose_slots"]
 
 Array = NDArray[np.float64]
 
-PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01)  # factors that are tried, strongest first
-_MIN_ROWS = 30  # of the part that a setting is tried on
+_PENALTY = 0.1  # factor under which every number of slots is tried
+_MIN_ROWS = 30  # of the part that a number is tried on
 
 
-def choose_slots(model: SlotForecaster, frame: pd.DataFrame, target: Array) -> tuple[int, float]:
-    """Number of slots (two at least, where the model may have them) and factor on the penalties.
+def choose_slots(
+    model: SlotForecaster, frame: pd.DataFrame, target: Array
+) -> tuple[int, float | str]:
+    """Number of slots (two at least, where the model may have them) and the ``penalty`` setting.
 
     Parameters
     ----------
@@ -37,41 +41,42 @@ def choose_slots(model: SlotForecaster, frame: pd.DataFrame, target: Array) -> t
 
     Returns
     -------
-    tuple of (int, float)
-        The first fewest slots and strongest penalty where the rows are too few to tell.
+    tuple of (int, float or str)
+        The largest number and 1.0 where the rows are too few to tell.
     """
-    sizes = range(min(2, model.n_slots), model.n_slots + 1)
-    scores: dict[int, Array] = {}
-    penalties: dict[int, float] = {}
-    for n_slots in sizes:
-        by_penalty = _held_out(model.clone(n_slots=n_slots), frame, target)
-        if not by_penalty.size:
-            return model.n_slots, PENALTIES[0]
-        best = int(np.argmax(by_penalty.sum(axis=1)))
-        scores[n_slots], penalties[n_slots] = by_penalty[best], PENALTIES[best]
-    winner = max(sizes, key=lambda n: scores[n].sum())
-    for n_slots in sizes:
-        lost = scores[winner] - scores[n_slots]
-        if lost.sum() <= np.sqrt(len(lost)) * lost.std():
-            return n_slots, penalties[n_slots]
-    return winner, penalties[winner]
+    n_slots = _fewest(model, frame, target) if model.n_slots > 2 else model.n_slots
+    fixed, learned = (
+        _held_out(model.clone(n_slots=n_slots, penalty=penalty), frame, target).sum()
+        for penalty in (1.0, "evidence")
+    )
+    return n_slots, "evidence" if learned > fixed else 1.0
 
 
-def _held_out(model: SlotForecaster, frame: pd.DataFrame, target: Array) -> Array:
-    """Log score of each held-out row under each penalty, (penalties, rows)."""
-    parts = []
+def _fewest(model: SlotForecaster, frame: pd.DataFrame, target: Array) -> int:
+    sizes = range(2, model.n_slots + 1)
+    scores = {
+        n_slots: _held_out(model.clone(n_slots=n_slots, penalty=_PENALTY), frame, target)
+        for n_slots in sizes
+    }
+    best = max(sizes, key=lambda n: scores[n].sum())
+    for n_slots in sizes:
+        lost = scores[best] - scores[n_slots]
+        if len(lost) and lost.sum() <= np.sqrt(len(lost)) * lost.std():
+            return n_slots
+    return model.n_slots
+
+
+def _held_out(trial: SlotForecaster, frame: pd.DataFrame, target: Array) -> Array:
+    """Log score of each held-out row; each fit is made from nothing."""
+    scores = [np.zeros(0)]
+    trial.set_params(warm_start=False)
     for part in (2, 3):  # fit on two quarters, then on three; each forecasts the next one
         cut, end = len(frame) * part // 4, len(frame) * (part + 1) // 4
-        train = slice(0, cut - (model.horizon - 1))  # whole targets only
+        train = slice(0, cut - (trial.horizon - 1))  # whole targets only
         if train.stop < _MIN_ROWS or np.ptp(target[train]) == 0.0:
             continue
         rest = slice(train.stop, end)
-        trial = model.clone(penalty=PENALTIES[0], n_starts=1, warm_start=True)
-        scores = []
-        for penalty in PENALTIES:
-            trial.set_params(penalty=penalty)  # from the solution under the stronger one before
-            trial.fit(frame.iloc[train], target[train])
-            forecast = trial.predict(frame.iloc[rest], target[rest])
-            scores.append(forecast.logpdf(target[rest])[model.horizon - 1 :])
-        parts.append(np.stack(scores))
-    return np.concatenate(parts, axis=1) if parts else np.zeros((len(PENALTIES), 0))
+        trial.fit(frame.iloc[train], target[train])
+        forecast = trial.predict(frame.iloc[rest], target[rest])
+        scores.append(forecast.logpdf(target[rest])[trial.horizon - 1 :])
+    return np.concatenate(scores)

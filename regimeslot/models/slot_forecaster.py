@@ -19,6 +19,7 @@ from regimeslot.models.chains import Chains
 from regimeslot.models.likelihoods import LIKELIHOODS
 from regimeslot.models.selectors import SELECTORS
 from regimeslot.models.slot_choice import choose_slots
+from regimeslot.models.slot_evidence import refine_by_evidence
 from regimeslot.models.slot_objective import (
     Parameters,
     Penalty,
@@ -33,6 +34,7 @@ __all__ = ["SlotForecaster"]
 Array = NDArray[np.float64]
 
 FEATURE_LIMIT = 5.0  # standardised features are clipped here: one wild day must not decide a fit
+_FIRST = 0.1  # factor on the penalties from which the evidence starts
 _ROLES = ("location", "scale", "gate")
 
 
@@ -61,10 +63,11 @@ class SlotForecaster(Forecaster):
         Whether a slot's location and log scale depend on the features.
     location_features, scale_features, gate_features : list of str, optional
         Columns for each role; default every column but the reserved ones.
-    penalty : float or "auto"
-        Factor on all penalties below. ``"auto"`` takes the one, and the fewest slots, under which
-        fits on the first two and three quarters of the training rows forecast the next quarter
-        best (within one standard error for the slots); refits under ``warm_start`` keep both.
+    penalty : float, "evidence" or "auto"
+        Factor on all penalties below. ``"evidence"`` gives every feature and the memory a strength
+        of their own (:mod:`regimeslot.models.slot_evidence`). ``"auto"`` takes the better of 1 and
+        ``"evidence"`` on held-out training rows, and the fewest slots that do as well as more
+        (:mod:`regimeslot.models.slot_choice`). Refits under ``warm_start`` keep what was learned.
     shared_penalty, deviation_penalty : float
         Shrinkage of the slots' mean log-scale coefficients toward zero, and of each slot toward
         that mean, on the summed log-likelihood.
@@ -89,7 +92,8 @@ class SlotForecaster(Forecaster):
     Attributes
     ----------
     n_slots_ : number of slots fitted
-    penalty_ : factor on the penalties
+    penalty_ : the setting that was used, a factor or ``"evidence"``
+    penalties_ : dict of strengths; a feature's own, by evidence, is large where it is of no use
     parameters_ : dict of arrays
         Locations, log scales, shapes and selector, in standardised units.
     objective_ : penalised negative log-likelihood at the solution
@@ -168,16 +172,26 @@ class SlotForecaster(Forecaster):
         self.center_, self.spread_ = float(target.mean()), float(target.std())
         self.has_offset_ = OFFSET in frame.columns
         features = [name for name in self.columns_ if name not in (OFFSET, RETURN)]
-        if self.penalty != "auto":
-            self.n_slots_, self.penalty_ = self.n_slots, float(self.penalty)
-        elif previous is None:
-            self.n_slots_, self.penalty_ = choose_slots(self, frame, target)
-        self.features_ = {role: self._features_of(role, features) for role in _ROLES}
+        learned = isinstance(self.penalty, str)
+        if learned and previous is not None:  # what was learned stays, as long as it can
+            names = {role: self._features_of(role, features) for role in _ROLES}
+            same = (previous["columns_"], previous["features_"]) == (self.columns_, names)
+            previous = previous if same else None
+        if not learned or previous is None:
+            self.n_slots_, self.penalty_ = self.n_slots, self.penalty
+            if self.penalty == "auto":
+                self.n_slots_, self.penalty_ = choose_slots(self, frame, target)
+            by_evidence = self.penalty_ == "evidence"
+            self.penalties_ = self._strengths(_FIRST if by_evidence else float(self.penalty_))
+            self.features_ = {role: self._features_of(role, features) for role in _ROLES}
         chains = Chains.of(len(frame), self.horizon)
         objective = self._objective(columns, target, chains)
         best = self._minimize(objective, previous)
         if previous is None:
-            best = self._canonical(objective, best)
+            if self.penalty_ == "evidence":
+                objective, best = refine_by_evidence(objective, best, self.tolerance / 100)
+            objective, best = self._canonical(objective, best)
+            self.penalties_ = vars(objective.penalty)
         self.parameters_ = {n: v.copy() for n, v in objective.unpack(best.x).items()}
         self.inverse_hessian_ = best.inverse_hessian
         self.objective_ = best.fun
@@ -201,18 +215,16 @@ class SlotForecaster(Forecaster):
                 raise InvalidInputError(
                     f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}"
                 )
-        if self.penalty != "auto" and not (
+        if self.penalty not in ("auto", "evidence") and not (
             isinstance(self.penalty, int | float) and 0.0 <= self.penalty < math.inf
         ):
-            raise InvalidInputError(
-                f'penalty must be "auto" or a number of at least 0, got {self.penalty!r}'
-            )
+            wanted = '"auto", "evidence" or a number of at least 0'
+            raise InvalidInputError(f"penalty must be {wanted}, got {self.penalty!r}")
         for name in ("n_slots", "horizon", "n_starts"):
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or value < 1:
-                raise InvalidInputError(
-                    f"{name} must be a whole number of at least 1, got {value!r}"
-                )
+                wanted = "a whole number of at least 1"
+                raise InvalidInputError(f"{name} must be {wanted}, got {value!r}")
 
     def _features_of(self, role: str, features: list[str]) -> list[str]:
         if role == "gate":
@@ -259,15 +271,19 @@ class SlotForecaster(Forecaster):
             chains.starts,
         )
         sizes = (len(self.features_[role]) for role in _ROLES)
-        penalty = Penalty(
-            shared=self.penalty_ * self.shared_penalty,
-            deviation=self.penalty_ * self.deviation_penalty,
-            gate=self.penalty_ * self.gate_penalty,
-            location=self.penalty_ * self.location_penalty,
-            location_slope=self.penalty_ * self.slope_penalty,
-        )
         spec = SlotSpec(self.n_slots_, self.selector, self.likelihood, *sizes)
-        return SlotObjective(spec, penalty, rows)
+        return SlotObjective(spec, Penalty(**self.penalties_), rows)
+
+    def _strengths(self, factor: float) -> dict[str, float]:
+        """Strengths of all penalties, by name."""
+        given = {
+            "shared": self.shared_penalty,
+            "deviation": self.deviation_penalty,
+            "gate": self.gate_penalty,
+            "location": self.location_penalty,
+            "location_slope": self.slope_penalty,
+        }
+        return vars(Penalty(**{name: factor * value for name, value in given.items()}))
 
     def _minimize(self, objective: SlotObjective, previous: dict[str, Any] | None) -> Minimum:
         if previous is not None and self._fits(objective, previous):
@@ -322,12 +338,17 @@ class SlotForecaster(Forecaster):
             parameters["scale_bias"] += math.log(ratio)
         return parameters
 
-    def _canonical(self, objective: SlotObjective, found: Minimum) -> Minimum:
+    def _canonical(self, objective: SlotObjective, found: Minimum) -> tuple[SlotObjective, Minimum]:
         """Slots ordered from calm to wild, by their mean log scale over the training rows."""
         log_scale = objective.log_scales(objective.unpack(found.x))
-        change = objective.reordering(np.argsort(log_scale.mean(axis=1), kind="stable"))
+        order = np.argsort(log_scale.mean(axis=1), kind="stable")
+        change = objective.reordering(order)
         metric = change @ found.inverse_hessian @ change.T
-        return replace(found, x=change @ found.x, inverse_hessian=metric)
+        slopes = objective.penalty.location_slope
+        if np.ndim(slopes):  # the only strengths that belong to one slot
+            penalty = replace(objective.penalty, location_slope=np.asarray(slopes)[order])
+            objective = SlotObjective(objective.spec, penalty, objective.rows)
+        return objective, replace(found, x=change @ found.x, inverse_hessian=metric)
 
     # ------------------------------------------------------------------ forecast
     def _log_density(self, objective: SlotObjective, target: Array) -> Array:

@@ -20,6 +20,7 @@ from regimeslot.models.selectors import SELECTORS, Selection
 __all__ = ["Parameters", "Penalty", "Rows", "SlotObjective", "SlotSpec"]
 
 Array = NDArray[np.float64]
+Strength = float | Array
 
 _SCALE_LIMIT = 4.0  # standardised log scales are held within +-4: e^4 is 55 standard deviations
 _RAW_SHAPE = 1.5  # raw degrees of freedom at rest: about 7.2
@@ -30,16 +31,19 @@ class Penalty:
     """Strengths of the quadratic penalties on the summed negative log-likelihood.
 
     A feature's coefficients are shrunk in two steps: their mean over slots toward zero
-    (``shared``), each slot toward that mean (``deviation``).
+    (``shared``), each slot toward that mean (``deviation``). ``memory`` pulls the rows of
+    transition logits toward each other, ``transition`` their mean toward zero. Strengths of
+    features may be one number or one per feature, (F,); of location slopes, (K, F).
     """
 
-    shared: float = 100.0
-    deviation: float = 400.0
-    gate: float = 100.0
+    shared: Strength = 100.0
+    deviation: Strength = 400.0
+    gate: Strength = 100.0
     gate_bias: float = 1.0
     transition: float = 0.1
+    memory: Strength = 0.1
     location: float = 20.0
-    location_slope: float = 5.0
+    location_slope: Strength = 5.0
     shape: float = 0.5
 
 
@@ -100,14 +104,15 @@ class SlotObjective:
         for name, shape in spec.shapes.items():
             self._slices[name] = slice(size, size := size + int(np.prod(shape)))
         self.size = size
-        self._strengths = penalty
+        self.penalty = penalty
 
     # ------------------------------------------------------------------ parameters
     def unpack(self, theta: Array) -> Parameters:
         """Named blocks, as views of the packed vector."""
         return {n: theta[self._slices[n]].reshape(s) for n, s in self.spec.shapes.items()}
 
-    def _positions(self) -> dict[str, NDArray[np.intp]]:
+    @cached_property
+    def positions(self) -> dict[str, NDArray[np.intp]]:
         """Where each block's entries stand in the packed vector."""
         return {
             n: np.arange(self._slices[n].start, self._slices[n].stop).reshape(s)
@@ -138,7 +143,7 @@ class SlotObjective:
         Selector logits are relative to slot 0, so that a new slot 0 is subtracted from the others.
         """
         matrix = np.zeros((self.size, self.size))
-        where = self._positions()
+        where = self.positions
         for name in ("location_bias", "location_slope", "scale_bias", "scale_slope", "shape"):
             if where[name].size:
                 matrix[where[name].ravel(), where[name][order].ravel()] = 1.0
@@ -168,31 +173,32 @@ class SlotObjective:
         Gate slopes and biases are relative to slot 0; the quadratic form is the one of the full,
         redundant logits at their smallest (centred) representation.
         """
-        penalty, slots = self._strengths, self.spec.n_slots
+        penalty, slots, spec = self.penalty, self.spec.n_slots, self.spec
         mean = np.full((slots, slots), 1.0 / slots)
         apart = np.eye(slots) - mean
 
-        def pooled(shared: float, deviation: float, n_features: int) -> Array:
-            return np.kron(shared / slots * mean + deviation * apart, np.eye(n_features))
+        def by_feature(form: Array, strength: Strength, n_features: int) -> Array:
+            diagonal = np.diag(np.broadcast_to(strength, n_features))
+            return np.asarray(np.kron(form, diagonal), float)
 
+        slopes = np.broadcast_to(penalty.location_slope, (slots, spec.n_location))
         blocks = {
             "location_bias": penalty.location * np.eye(slots),
-            "location_slope": pooled(
-                penalty.location_slope, penalty.location_slope, self.spec.n_location
-            ),
+            "location_slope": np.diag(slopes.ravel()),
             "scale_bias": np.zeros((slots, slots)),
-            "scale_slope": pooled(penalty.shared, penalty.deviation, self.spec.n_scale),
-            "shape": penalty.shape * np.eye(self.spec.shapes["shape"][0]),
+            "scale_slope": by_feature(mean / slots, penalty.shared, spec.n_scale)
+            + by_feature(apart, penalty.deviation, spec.n_scale),
+            "shape": penalty.shape * np.eye(spec.shapes["shape"][0]),
         }
         if slots > 1:
             relative = apart[1:, 1:]
-            blocks["slope"] = penalty.gate * np.kron(relative, np.eye(self.spec.n_gate))
+            blocks["slope"] = by_feature(relative, penalty.gate, spec.n_gate)
             blocks["bias"] = penalty.gate_bias * relative
             if self.selector.memory:
                 common = own = slots * penalty.transition
                 if self.selector.gate:  # a common logit may also be carried by the gate's bias
                     common = own * penalty.gate_bias / max(own + penalty.gate_bias, 1e-300)
-                rows = penalty.transition * apart + common / slots * mean
+                rows = penalty.memory * apart + common / slots * mean
                 blocks["bias"] = np.kron(rows, relative)
         matrix = np.zeros((self.size, self.size))
         for name, where in self._slices.items():
@@ -302,7 +308,7 @@ class SlotObjective:
         log_scale = self.held_log_scales(parameters)
         information = 2.0 * self._penalty
         raw = self._raw(parameters)
-        index = self._positions()
+        index = self.positions
 
         def add(where: NDArray[np.intp], design: Array, weights: Array) -> None:
             information[np.ix_(where, where)] += (design * weights) @ design.T

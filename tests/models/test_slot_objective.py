@@ -10,7 +10,7 @@ from regimeslot.models.selectors import SELECTORS
 from regimeslot.models.slot_objective import Penalty, Rows, SlotObjective, SlotSpec
 
 SELECTOR_NAMES = tuple(SELECTORS)
-NO_PENALTY = Penalty(0.0, 0.0, 0.0, 0.0, 1e-300, 0.0, 0.0, 0.0)
+NO_PENALTY = Penalty(0.0, 0.0, 0.0, 0.0, 1e-300, 1e-300, 0.0, 0.0, 0.0)
 
 
 def problem(selector, likelihood, n_slots, n_rows=40, starts=None, seed=0, penalty=None):
@@ -47,7 +47,7 @@ def test_gradient_equals_central_differences(selector, likelihood, n_slots):
 
 def test_gradient_where_the_log_scale_is_held_at_its_limit():
     objective, theta = problem("sticky", "t", 2)
-    theta = theta + 3.0 * np.isin(np.arange(objective.size), objective._positions()["scale_bias"])
+    theta = theta + 3.0 * np.isin(np.arange(objective.size), objective.positions["scale_bias"])
     assert objective.densities(objective.unpack(theta))[1] is not None
     _, gradient = objective(theta)
     differences = [
@@ -119,7 +119,7 @@ def test_the_penalty_is_the_smallest_of_all_equivalent_redundant_logits(selector
     """The relative logits' quadratic form, against a minimisation over what the data cannot see."""
     from scipy.optimize import minimize
 
-    strengths = Penalty(0.0, 0.0, 7.0, 1.3, 0.4, 0.0, 0.0, 0.0)
+    strengths = Penalty(0.0, 0.0, 7.0, 1.3, 0.4, 0.4, 0.0, 0.0, 0.0)
     objective, theta = problem(selector, "gaussian", 3, penalty=strengths)
     parameters = {n: np.zeros_like(v) for n, v in objective.unpack(theta).items()}
     parameters |= {n: objective.unpack(theta)[n].copy() for n in ("bias", "slope")}
