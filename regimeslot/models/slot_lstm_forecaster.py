@@ -39,10 +39,13 @@ class SlotMemory:
     ----------
     read, write : DataFrame (n, S)
         Shares that sum to one at every row.
+    in_use : bool
+        Whether forecasts depend on it: early stopping may have found no use for it.
     """
 
     read: pd.DataFrame
     write: pd.DataFrame
+    in_use: bool = True
 
 
 class SlotLSTMForecaster(Forecaster):
@@ -409,7 +412,9 @@ class SlotLSTMForecaster(Forecaster):
         return self
 
     def memory(self, X: Features) -> SlotMemory:
-        """Which memory slot the first network reads and writes, for looking at.
+        """Which memory slot is read and written, for looking at.
+
+        Of the first network that early stopping found a use for, else of the first.
 
         Parameters
         ----------
@@ -435,7 +440,8 @@ class SlotLSTMForecaster(Forecaster):
 
         self._require_fit()
         frame = check_rows(X, self.columns_)
-        head = self._head(None, self.networks_[0])
+        in_use = [weights for weights in self.networks_ if weights["output.weight"].any()]
+        head = self._head(None, [*in_use, *self.networks_][0])
         if not isinstance(head.cell, SlotLSTM):
             raise InvalidInputError('expected cell="slots": an ordinary LSTM has one memory only')
         windows = rolling_windows(self._inputs(frame), self.window)
@@ -447,7 +453,9 @@ class SlotLSTMForecaster(Forecaster):
         read, write = np.concatenate(parts, axis=1).astype(float)
         index = frame.index[self.window - 1 :]
         names = [f"slot {number}" for number in range(1, self.memory_slots + 1)]
-        return SlotMemory(pd.DataFrame(read, index, names), pd.DataFrame(write, index, names))
+        return SlotMemory(
+            pd.DataFrame(read, index, names), pd.DataFrame(write, index, names), bool(in_use)
+        )
 
     def _seen(self, X: Features, y: ArrayLike | None) -> tuple[pd.DataFrame, Array]:
         """Checked rows, and their features behind those that their windows begin with."""

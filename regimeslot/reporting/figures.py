@@ -15,6 +15,7 @@ from regimeslot.evaluation.comparison_time import cumulative_band
 from regimeslot.evaluation.risk import LEVELS, coverage
 from regimeslot.reporting.calibration import pit_section
 from regimeslot.reporting.palette import regime_colours
+from regimeslot.reporting.slot_memory import memory_of, memory_title
 from regimeslot.reporting.timelines import (
     exceedance_chart,
     gain_chart,
@@ -31,6 +32,7 @@ __all__ = [
     "plot_exceedances",
     "plot_forecast",
     "plot_gain",
+    "plot_memory",
     "plot_pit",
     "plot_regimes",
     "plot_volatility",
@@ -179,6 +181,48 @@ def plot_gain(run: Any, ax: Axes | None = None) -> Axes:
     axes.set(ylabel="cumulative gain, nats")
     axes.set_title(gain_chart(view)["title"], loc="left")
     axes.legend(frameon=False, title="95 % bands: block bootstrap")
+    axes.margins(x=0)
+    return axes
+
+
+def plot_memory(run: Any, ax: Axes | None = None, *, what: str = "read") -> Axes:
+    """Shares of the slots that the slot-memory model reads or writes, stacked.
+
+    Parameters
+    ----------
+    run : Run or Study
+    ax : Axes, optional
+    what : {"read", "write"}
+
+    Raises
+    ------
+    InvalidInputError
+        If no slot-memory model was run, or ``what`` is neither.
+    """
+    if what not in ("read", "write"):
+        raise InvalidInputError(f"what must be 'read' or 'write', got {what!r}")
+    view = view_of(run)
+    found = memory_of(view)
+    if found is None:
+        raise InvalidInputError("no slot-memory model was run: add slot-lstm to the models")
+    memory = found[1]
+    shares = memory.read if what == "read" else memory.write
+    axes = _axes(ax, wide=True)
+    tints = 1 - 0.8 * np.arange(shares.shape[1]) / max(shares.shape[1] - 1, 1)
+    layers = axes.stackplot(
+        view.index,
+        100 * shares.to_numpy().T,
+        labels=list(map(str, shares.columns)),
+        edgecolor="white",
+        linewidth=0.5,
+    )
+    for layer, tint in zip(layers, tints, strict=True):
+        layer.set_facecolor((_ACCENT, tint))
+    verb = "read" if what == "read" else "written"
+    axes.set(ylabel=f"share {verb}, %", ylim=(0, 100))
+    axes.set_title(memory_title(view, memory), loc="left", wrap=True)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", ncols=4, fontsize="small")
     axes.margins(x=0)
     return axes
 

@@ -9,6 +9,7 @@ from regimeslot.reporting.calibration import pit_section
 from regimeslot.reporting.evidence import attribution, regime_value, scores_table, trust
 from regimeslot.reporting.provenance import banners, data_line, settings_section
 from regimeslot.reporting.regimes import regime_answer, slots_section, transition_section
+from regimeslot.reporting.slot_memory import memory_charts
 from regimeslot.reporting.timelines import (
     exceedance_chart,
     gain_chart,
@@ -41,7 +42,8 @@ class Summary:
     time : dict
         Time axis of all charts, encoded.
     charts : dict
-        "price", "volatility", "gain", "exceedances": title, text alternative, columns, table.
+        "price", "volatility", "gain", "exceedances", and "memory" where a slot-memory model was
+        run: title, text alternative, columns, table.
     scores, regime_value, attribution, pit, slots, transition, settings : dict
         Sections; ``attribution`` is None where the models for it were not run.
     """
@@ -112,6 +114,7 @@ def summarize(run: Any) -> Summary:
             "volatility": volatility_chart(view),
             "gain": gain_chart(view),
             "exceedances": exceedance_chart(view),
+            **memory_charts(view),
         },
         scores=scores_table(view),
         regime_value=regime_value(view),

@@ -185,6 +185,14 @@
 
   function number(u, v) { return shown(v); }
 
+  function blend(from, to, part) {
+    /* Of two colours #rrggbb, by parts. */
+    const channel = function (hex, i) { return parseInt(hex.slice(1 + 2 * i, 3 + 2 * i), 16); };
+    return "rgb(" + [0, 1, 2].map(function (i) {
+      return Math.round((1 - part) * channel(from, i) + part * channel(to, i));
+    }).join(",") + ")";
+  }
+
   const build = {
     price: function (chart, make, legend) {
       if (chart.columns.price) {
@@ -232,6 +240,40 @@
       parts.forEach(function (p, k) { csv["predicted probability of " + chart.regimes[k] + ", %"] = p; });
       make(options, data, csv);
       hatchMarkers(legend, n);
+    },
+    memory: function (chart, make, legend) {
+      /* Slots are no regimes: tints of one colour, the darkest for the first, in the legend's order. */
+      const n = chart.columns.names.length;
+      const tint = function (k) { return blend(colour("accent"), colour("paper"), n > 1 ? 0.8 * k / (n - 1) : 0); };
+      const csv = {};
+      for (const what of ["read", "write"]) {
+        const parts = chart.columns[what].map(decode);
+        const tops = [];
+        parts.forEach(function (p, k) {
+          tops.push(p.map(function (v, i) { return v == null || !k ? v : tops[k - 1][i] + v; }));
+        });
+        const series = [];
+        const data = [time];
+        for (let k = n - 1; k >= 0; k--) {
+          const name = (what === "read" ? "Read " : "Written ") + chart.columns.names[k].split(" ").pop();
+          series.push({
+            label: name, width: 1, points: { show: false }, stroke: colour("paper"), fill: tint(k),
+            value: function (u, v, s, i) {
+              return i == null || parts[k][i] == null ? "" : Math.round(parts[k][i]) + " %";
+            },
+          });
+          data.push(tops[k]);
+          csv[what + " share of " + chart.columns.names[k] + ", %"] = parts[k];
+        }
+        const options = base(130, (what === "read" ? "read" : "written") + ", %", series, {});
+        options.scales.y = { range: [0, 100] };
+        options.axes[1].space = 20;
+        make(options, data, csv);
+      }
+      Array.from(legend.querySelectorAll(".u-series:not(:first-child) .u-marker")).forEach(function (marker, i) {
+        marker.style.background = tint(n - 1 - (i % n));
+        marker.style.borderColor = colour("soft");
+      });
     },
     volatility: function (chart, make) {
       const y = decode(chart.columns.y);
