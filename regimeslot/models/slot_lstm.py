@@ -10,6 +10,9 @@ r"""An LSTM that chooses among several memory slots what to read and what to wri
 
 What is not written is not forgotten: a slot with ``w_s = 0`` keeps its content bit by bit. One slot
 with offset zero is ``torch.nn.LSTM`` (Hochreiter and Schmidhuber 1997).
+
+That is memory of what was seen; the weights are shared. With ``slot_weights`` each slot has weights
+of its own and learning is not forgotten either: :mod:`regimeslot.models.slot_blocks`.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from regimeslot.errors import InvalidInputError, RegimeWarning
+from regimeslot.models.slot_blocks import SlotBlocks
 from regimeslot.models.slot_lstm_function import LayerOutput
 from regimeslot.models.slot_lstm_parts import (
     SlotLayers,
@@ -66,6 +70,15 @@ class SlotLSTM(SlotLayers):
     memory_span
         longest memory, in steps, that the slots' offsets start with: slot s starts with a decay of
         about 1 / tau_s a step where tau runs geometrically from 2 to ``memory_span``
+    slot_weights
+        give each slot its own weights on its share of the ``hidden_size`` units, so that training
+        on one regime's sequences leaves alone what was learned on another's. Nothing says which
+        regime a sequence is from: slots recognise theirs by how the inputs move
+        (:class:`~regimeslot.models.slot_gate.InputGate`), and inputs unlike any before take a free
+        slot. So two regimes must differ in their inputs, if only in a lagged target among them.
+        The gate learns by counting, in training mode and with gradients on; there it sees whole
+        sequences, in evaluation mode each step and those before. ``attention``, ``write_stay`` and
+        ``memory_span`` have no part in it.
 
     Attributes
     ----------
@@ -75,6 +88,8 @@ class SlotLSTM(SlotLayers):
         only with more than one slot
     forget_offset_l0 : (S, H)
         likewise
+    blocks : SlotBlocks
+        with ``slot_weights``, in place of all of these: an LSTM a slot, and the gate
 
     Raises
     ------
@@ -108,6 +123,7 @@ class SlotLSTM(SlotLayers):
         attention: str = "softmax",
         write_stay: float = 0.0,
         memory_span: float = 64.0,
+        slot_weights: bool = False,
     ) -> None:
         check_size("num_layers", num_layers)
         if not 0 <= dropout < 1:
@@ -119,10 +135,11 @@ class SlotLSTM(SlotLayers):
                 RegimeWarning,
                 stacklevel=2,
             )
+        own = slot_weights and n_slots != 1  # one slot's weights are its own either way
         super().__init__(
             input_size,
             hidden_size,
-            [f"_l{number}" for number in range(num_layers)],
+            [] if own else [f"_l{number}" for number in range(num_layers)],
             bias,
             device,
             dtype,
@@ -134,6 +151,22 @@ class SlotLSTM(SlotLayers):
         self.num_layers = num_layers
         self.batch_first = batch_first
         self.dropout = dropout
+        self.slot_weights = slot_weights
+        if own:
+            if write_stay:
+                raise InvalidInputError(
+                    f"expected write_stay 0 with slot_weights, whose slots are not written to by "
+                    f"attention, got {write_stay!r}"
+                )
+            sizes = (input_size, hidden_size, num_layers, bias, dropout, device, dtype, n_slots)
+            self.blocks = SlotBlocks(*sizes)
+
+    def reset_parameters(self) -> None:
+        """Draw as ``torch.nn.LSTM`` does; offsets start the slots at different time scales."""
+        if "blocks" in self._modules:
+            self.blocks.reset_parameters()
+        else:
+            super().reset_parameters()
 
     def forward(
         self,
@@ -152,6 +185,8 @@ class SlotLSTM(SlotLayers):
         hx
             state (h, C), with a sticky write (h, C, w): (num_layers, B, H), (num_layers, B, S, H)
             and (num_layers, B, S); zeros if left out. Without the B axis for an input (T, D).
+            With ``slot_weights`` (h, C, p, past): (num_layers, B, H) twice, the slots'
+            probabilities (1, B, S) and the last inputs (1, B, 4, D + 1).
         lengths
             (B,) number of steps of each sequence, at least 1
         mask
@@ -172,7 +207,10 @@ class SlotLSTM(SlotLayers):
         lengths: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> SlotAttention:
-        """Read and write attention of every layer and step; arguments as in ``forward``."""
+        """Read and write attention of every layer and step; arguments as in ``forward``.
+
+        With ``slot_weights`` both are the slots' probabilities given the inputs up to the step.
+        """
         _, _, attention = self._run(input, hx, lengths, mask)
         return attention
 
@@ -202,7 +240,7 @@ class SlotLSTM(SlotLayers):
         steps = sequence_mask(T, B, lengths, mask, x.device)
         if steps is not None:
             x = x.masked_fill(~steps.unsqueeze(2), 0)
-        check_finite(x, self.get_parameter("weight_ih_l0"))
+        check_finite(x, next(self.parameters()))
         output, state, attention = self._layers(x.permute(0, 2, 1), hx, steps)
 
         output = output.transpose(0, 1) if self.batch_first else output
@@ -218,7 +256,11 @@ class SlotLSTM(SlotLayers):
     ) -> tuple[Tensor, State, SlotAttention]:
         """All layers on x (T, D, B): output (T, B, H), state, attention (num_layers, T, B, S)."""
         B = x.shape[2]
-        state = check_state(hx, self.state_shapes(self.num_layers, B), x)
+        state = check_state(hx, self._shapes(B), x)
+        if "blocks" in self._modules:
+            output, state, r = self.blocks(x.permute(0, 2, 1), state, steps)
+            each = r.unsqueeze(0).expand(self.num_layers, -1, -1, -1)
+            return output, state, SlotAttention(each, each)
         mask = None if steps is None else steps.unsqueeze(1)
         results: list[LayerOutput] = []
         for number in range(self.num_layers):
@@ -254,11 +296,11 @@ class SlotLSTM(SlotLayers):
                 f"expected packed data of shape (steps, {self.input_size}), "
                 f"got {tuple(packed.data.shape)}"
             )
-        check_finite(packed.data, self.get_parameter("weight_ih_l0"))
+        check_finite(packed.data, next(self.parameters()))
         # In sorted order throughout, as nn.LSTM: only states are brought into the caller's order.
         x, sizes = pad_packed_sequence(PackedSequence(packed.data, packed.batch_sizes))
         if hx is not None and packed.sorted_indices is not None:
-            check_state(hx, self.state_shapes(self.num_layers, x.shape[1]), packed.data)
+            check_state(hx, self._shapes(x.shape[1]), packed.data)
             hx = tuple(part.index_select(1, packed.sorted_indices) for part in hx)
         steps = sequence_mask(x.shape[0], x.shape[1], sizes.to(x.device), None, x.device)
         output, state, _ = self._layers(x.permute(0, 2, 1), hx, steps)
@@ -266,6 +308,15 @@ class SlotLSTM(SlotLayers):
             state = tuple(part.index_select(1, packed.unsorted_indices) for part in state)
         data = pack_padded_sequence(output, sizes).data
         return packed._replace(data=data), state
+
+    def _shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
+        if "blocks" in self._modules:
+            return self.blocks.state_shapes(self.num_layers, batch)
+        return self.state_shapes(self.num_layers, batch)
+
+    def extra_repr(self) -> str:
+        """Sizes, for ``print(model)``."""
+        return super().extra_repr() + (", slot_weights=True" if self.slot_weights else "")
 
     def _expected(self) -> str:
         batch = "B, T" if self.batch_first else "T, B"

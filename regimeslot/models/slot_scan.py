@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from regimeslot.errors import InvalidInputError
 from regimeslot.models.slot_lstm import SlotLSTM
 from regimeslot.models.slot_lstm_function import LayerOutput, sparsemax
 
@@ -40,6 +41,14 @@ class SlotScan(SlotLSTM):
     >>> output.shape, C.shape
     (torch.Size([10, 2, 8]), torch.Size([1, 2, 4, 8]))
     """
+
+    def __init__(self, *sizes: Any, **options: Any) -> None:
+        if options.get("slot_weights"):
+            raise InvalidInputError(
+                "a SlotScan has no weights of each slot's own: leave slot_weights out, or use "
+                "SlotLSTM"
+            )
+        super().__init__(*sizes, **options)
 
     def parameter_shapes(self, input_size: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of one layer's parameters."""
