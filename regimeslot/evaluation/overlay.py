@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 
     from regimeslot.evaluation.walk_forward import Study
 
-__all__ = ["HOLD", "Overlay", "OverlayRules", "Strategy", "overlay", "run_overlay"]
+__all__ = [
+    "HOLD",
+    "OVERLAY_BASELINE",
+    "Overlay",
+    "OverlayRules",
+    "Strategy",
+    "overlay",
+    "run_overlay",
+]
 
 Array = NDArray[np.float64]
 
 HOLD = "buy and hold"
+OVERLAY_BASELINE = "gjr-garch"
 _DRAWS = 1000
 _LEAST_ROWS = 50  # below them a bootstrap of blocks says nothing
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 import regimeslot
 from regimeslot.errors import InvalidInputError, RegimeslotError, TooFewRowsError
-from regimeslot.evaluation.overlay import Overlay, overlay
+from regimeslot.evaluation.overlay import OVERLAY_BASELINE, Overlay, overlay
 from regimeslot.evaluation.regime_value import regime_value
 from regimeslot.evaluation.regimes import RegimeView
 from regimeslot.evaluation.rounding import rounding_note
@@ -31,7 +31,6 @@ from regimeslot.prices import Prices, infer_frequency, next_session
 
 __all__ = [
     "DEFAULT_MODELS",
-    "OVERLAY_BASELINE",
     "QUANTILES",
     "Run",
     "RunSettings",
@@ -47,8 +46,6 @@ _MAIN = ("pool", "slots-sticky", "slots-markov", "slots-single", "slots-static")
 # Feature-free regimes come first: there a regime is a level of volatility that lasts, while slots
 # that share volatility features only divide what the features leave over.
 _REGIMES = ("markov-t", "markov", "slots-sticky", "slots-markov", "slots-softmax", "slots-static")
-
-OVERLAY_BASELINE = "gjr-garch"
 
 _TRAIN_ROWS = 2500  # ten years of days
 _LEAST_ROWS = 100  # of a first fit

@@ -1,4 +1,4 @@
-"""Are the probabilities right? PIT histogram and losses beyond the value at risk."""
+"""Are the probabilities right? PIT histogram and how often the tail quantiles were passed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from regimeslot.evaluation.calibration import BINS, pit_histogram
-from regimeslot.evaluation.risk import coverage
+from regimeslot.evaluation.risk import Coverage, coverage
 from regimeslot.reporting.shapes import histogram_shape
-from regimeslot.reporting.tables import Table, cell
+from regimeslot.reporting.tables import Cell, Table, cell
 from regimeslot.reporting.view import View
 from regimeslot.reporting.words import count
 
@@ -55,8 +55,18 @@ def pit_section(view: View) -> dict[str, Any]:
         "Level bars mean that the probabilities are right; a hump in the middle means "
         "forecasts too wide, a U too narrow, a slope a wrong mean. p is that of a chi-square test; "
         f"{outside} of {BINS} bars lie outside the band."
-        + (" Targets overlap, so the band is too narrow." if view.horizon > 1 else ""),
+        + (" Targets overlap, so the band is too narrow." if view.horizon > 1 else "")
+        + _drawn(view),
     }
+
+
+def _drawn(view: View) -> str:
+    if view.study.rounded_to is None:
+        return ""
+    return (
+        f" Outcomes are rounded to {view.study.rounded_to:g}: each was drawn evenly within the "
+        "probabilities of what rounds to it."
+    )
 
 
 def _small(p: float) -> str:
@@ -64,33 +74,35 @@ def _small(p: float) -> str:
 
 
 def var_section(view: View) -> dict[str, Any]:
-    """Table of raw and adapted coverage, and the finding in words."""
+    """Table of raw and adapted coverage, and the finding in words.
+
+    Returns have losses beyond a value at risk. Of a rate neither side is a loss, and both tails
+    are shown as quantiles.
+    """
     found = coverage(view.uniforms)
-    rows = [
-        [
-            cell(f"{100 * c.level:.0f} %"),
-            cell(count(c.hits.sum())),
-            cell(f"{100 * c.raw:.2f}"),
-            cell(_small(c.p)),
-            cell(c.words),
-            cell(f"{100 * c.adapted:.2f}"),
-            cell(_small(c.adapted_p)),
-        ]
-        for c in found
-    ]
+    if view.losses:
+        names = [f"{100 * c.level:.0f} %" for c in found]
+        each, kind = "beyond the {} VaR on", "Losses"
+    else:
+        names = [f"lower {100 * c.level:.0f} %" for c in found]
+        each, kind = "below the {} quantile on", f"{view.noun.capitalize()}s"
+    rows = [_coverage_row(name, c) for name, c in zip(names, found, strict=True)]
+    if not view.losses:
+        above = coverage(1.0 - view.uniforms)
+        rows += [_coverage_row(f"upper {100 * c.level:.0f} %", c) for c in reversed(above)]
     first, *others = (
-        f"beyond the {100 * c.level:.0f} % VaR on {100 * c.raw:.2f} % of {view.period.plural} "
+        f"{each.format(f'{100 * c.level:.0f} %')} {100 * c.raw:.2f} % of {view.period.plural} "
         f"({c.words})"
         for c in found
     )
-    said = ", ".join([f"Losses went {first}", *others])
+    what = "the value at risk" if view.losses else "the quantiles"
     return {
-        "title": said,
+        "title": ", ".join([f"{kind} went {first}", *others]),
         "table": Table(
-            "Coverage of the value at risk, as forecast and with an adaptive threshold",
+            f"Coverage of {what}, as forecast and with an adaptive threshold",
             (
-                "VaR",
-                "Losses beyond it",
+                "VaR" if view.losses else "Quantile",
+                "Losses beyond it" if view.losses else f"{view.noun.capitalize()}s beyond it",
                 "Raw rate, %",
                 "p (Kupiec)",
                 "In words",
@@ -103,3 +115,15 @@ def var_section(view: View) -> dict[str, Any]:
         "note": "Raw is the forecast as it was made. Adapted moves the threshold after each hit "
         "and miss, using past rows alone; it repairs the rate, not the forecast.",
     }
+
+
+def _coverage_row(name: str, c: Coverage) -> list[Cell]:
+    return [
+        cell(name),
+        cell(count(c.hits.sum())),
+        cell(f"{100 * c.raw:.2f}"),
+        cell(_small(c.p)),
+        cell(c.words),
+        cell(f"{100 * c.adapted:.2f}"),
+        cell(_small(c.adapted_p)),
+    ]

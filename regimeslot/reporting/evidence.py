@@ -18,6 +18,7 @@ __all__ = [
     "regime_sentence",
     "regime_value",
     "scores_table",
+    "tail_columns",
     "trust",
 ]
 
@@ -224,7 +225,9 @@ def regime_value(view: View) -> dict[str, Any]:
 def scores_table(view: View) -> dict[str, Any]:
     """Scores of every model, best in bold, and those that could not be run."""
     scores = view.scores
-    better_is = {"log_score": 1, "crps": -1, "r2_oos": 1, "qlike": -1}
+    several = len(scores) > 1
+    # Of one model nothing is the best.
+    better_is = {"log_score": 1, "crps": -1, "r2_oos": 1, "qlike": -1} if several else {}
     best = {
         c: (scores[c] * sign).idxmax()
         for c, sign in better_is.items()
@@ -234,13 +237,12 @@ def scores_table(view: View) -> dict[str, Any]:
     columns = ["Model", f"Log score, nats a {each}"]
     if view.reference is not None:
         columns += [f"Gain over {view.reference}", "t", "In words"]
-    columns += [f"CRPS, {unit.name}", "R2 of the mean, %", "QLIKE", "Beyond 1 % VaR, %"]
-    columns += ["Beyond 5 % VaR, %", "CPU, s"]
+    columns += [f"CRPS, {unit.name}", "R2 of the mean, %", "QLIKE", *tail_columns(view), "CPU, s"]
     rows: list[list[Cell]] = []
     for name, row in scores.sort_values("log_score", ascending=False).iterrows():
         model = str(name)
         cells = [
-            cell(model, strong=model == view.main),
+            cell(model, strong=several and model == view.main),
             cell(f"{row['log_score']:.4f}", strong=best.get("log_score") == name),
         ]
         if view.reference is not None:
@@ -256,12 +258,21 @@ def scores_table(view: View) -> dict[str, Any]:
         rows.append(cells)
     leader = str(best.get("log_score", view.main))
     title = f"{leader} has the best log score of {count(len(scores))} models"
+    if not several:
+        title = f"Scores of {leader}"
     return {
         "title": title,
         "table": Table("Scores of all models", tuple(columns), rows, text_columns=(0, 4)),
         "notes": _score_notes(view),
         "failures": [f"{n} could not be run: {why}" for n, why in view.study.failures.items()],
     }
+
+
+def tail_columns(view: View) -> tuple[str, str]:
+    """Headers of the tail rates: a value at risk of returns, a quantile of values and changes."""
+    if view.losses:
+        return "Beyond 1 % VaR, %", "Beyond 5 % VaR, %"
+    return "Below 1 % quantile, %", "Below 5 % quantile, %"
 
 
 def _against(view: View, model: str) -> list[Cell]:
@@ -273,13 +284,24 @@ def _against(view: View, model: str) -> list[Cell]:
 
 
 def _score_notes(view: View) -> list[str]:
+    best = "Best of each column in bold. " if len(view.scores) > 1 else ""
+    naive, worse = "the mean known at the time", "that mean"
+    if view.noun == "value":
+        naive, worse = "the last value known at the time (a random walk)", "that value"
     notes = [
-        "Best of each column in bold. Log score: larger is better. CRPS and QLIKE: smaller is "
-        "better. R2 is against the mean known at the time: below zero, the forecast of the mean is "
-        "worse than that mean. t is Newey-West; p-values are of single comparisons.",
+        f"{best}Log score: larger is better. CRPS and QLIKE: smaller is better. R2 is against "
+        f"{naive}: below zero, the forecast of the mean is worse than {worse}. t is Newey-West; "
+        "p-values are of single comparisons.",
     ]
+    if view.study.rounded_to is not None:
+        notes.append(
+            "The log score is that of the probability of everything that rounds to the published "
+            f"value, in steps of {view.study.rounded_to:g}."
+        )
     r2 = 100.0 * float(view.scores["r2_oos"].max())
-    if r2 < 0.5:
+    if r2 < 0.5 and view.noun == "value":
+        notes.append(f"No model's mean beats the last value: the best R2 is {r2:+.2f} %.")
+    elif r2 < 0.5:
         notes.append(
             f"Hardly any of the mean is forecast: the best R2 is {r2:+.2f} %. What is forecast is "
             "the size of moves."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from regimeslot.reporting.tables import Table, cell
 from regimeslot.reporting.view import View
 from regimeslot.reporting.words import count, date, probability, share
 
-__all__ = ["lasted", "regime_answer", "slots_section", "transition_section"]
+__all__ = ["lasted", "regime_answer", "slots_section", "stability_section", "transition_section"]
 
 OUTLOOK_STEPS = 21
+_CONSTANT = ("slots-static", "mixture-t")
 _DISTINCT = 1.2  # ratio of volatilities from which two regimes are different in size
 _NO_REGIMES = (
     "No regime model was run, so there are no regimes to show. Add one: --models slots-sticky."
@@ -117,33 +119,95 @@ def slots_section(view: View) -> dict[str, Any]:
     if table is None:
         return {"missing": _NO_REGIMES}
     held = _moments(view, table)
-    unit, period = view.unit, view.period
-    columns = ["Regime", "Share of time, %", f"Mean spell, {period.step}s"]
-    columns += [f"Mean, {unit.name} a {period.each}", f"Volatility, {unit.name} a {period.each}"]
-    if "dof" in held:
-        columns += ["Degrees of freedom", "Tails"]
     if "features" in held and not held["features"].astype(bool).any():
         held = held.drop(columns="features")
-    if "features" in held:
-        columns.append("Features that move its scale most")
-    rows = []
-    for name, row in held.iterrows():
-        cells = [cell(str(name), strong=True), cell(f"{100 * row['occupancy']:.0f}")]
-        cells += [cell(f"{row['mean_duration']:.1f}"), cell(unit.number(row["mean"], plus=True))]
-        cells.append(cell(unit.number(row["volatility"])))
-        if "dof" in held:
-            cells += [cell(_dof(row["dof"])), cell(_tails(row["dof"]))]
-        if "features" in held:
-            cells.append(cell(_feature_words(str(row["features"]))))
-        rows.append(cells)
-    last = len(columns) - 1
-    text = (0, *((6,) if "dof" in held else ()), *((last,) if "features" in held else ()))
+    columns = [column for column in _columns(view) if column[0] in held]
+    rows = [
+        [cell(str(name), strong=True), *(cell(write(row[key])) for key, _, write in columns)]
+        for name, row in held.iterrows()
+    ]
+    headers = ("Regime", *(header for _, header, _ in columns))
     return {
-        "title": _slots_title(held, unit, period),
-        "table": Table("What each regime is", tuple(columns), rows, text_columns=text),
+        "title": _slots_title(held, view.unit, view.period),
+        "table": Table(
+            "What each regime is",
+            headers,
+            rows,
+            text_columns=tuple(i for i, h in enumerate(headers) if h in _TEXTS),
+        ),
         "note": "Means, volatilities and spells are those of the walk-forward rows, weighted by "
         "the probability predicted for each row; a regime's name is its typical volatility. "
-        "Features act on the log of the scale, per standard deviation of the feature.",
+        "Spells and extremes are of the rows in which it was the likeliest; the expected spell is "
+        "that of the transitions below. Features act on the log of the scale, per standard "
+        "deviation of the feature.",
+    }
+
+
+_TEXTS = ("Regime", "Tails", "Features that move its scale most")
+
+
+def _columns(view: View) -> list[tuple[str, str, Callable[[Any], str]]]:
+    """Column of the table of regimes, its header with its unit, and how a number is written."""
+    unit, period = view.unit, view.period
+    of, fell = f"{unit.name} a {period.each}", "Below zero"
+    return [
+        ("occupancy", "Share of time, %", lambda v: f"{100 * v:.0f}"),
+        ("spells", "Spells", count),
+        ("mean_duration", f"Mean spell, {period.plural}", lambda v: f"{v:.1f}"),
+        ("expected_duration", f"Expected spell, {period.plural}", lambda v: f"{v:.1f}"),
+        ("mean", f"Mean, {of}", lambda v: unit.number(v, plus=True)),
+        ("volatility", f"Volatility, {of}", unit.number),
+        ("below_zero", f"{fell}, % of {period.plural}", lambda v: f"{100 * v:.0f}"),
+        ("worst", f"Lowest, {unit.name}", lambda v: unit.number(v, plus=True)),
+        ("best", f"Highest, {unit.name}", lambda v: unit.number(v, plus=True)),
+        ("dof", "Degrees of freedom", _dof),
+        ("dof", "Tails", _tails),
+        ("features", "Features that move its scale most", lambda v: _feature_words(str(v))),
+    ]
+
+
+def stability_section(view: View) -> dict[str, Any] | None:
+    """Whether consecutive refits label the same rows alike; None where nothing was refitted."""
+    found = view.stability
+    if found is None:
+        return None
+    record, table = found.to_json(), found.table
+    rand, alike = table["rand"], table["alike"]
+    times = f"{count(len(table))} refit{'s' if len(table) > 1 else ''}"
+    renamed = record["renamed"]
+    changed = "no refit changed a name" if not renamed else f"{count(renamed)} changed names"
+    agreement = {
+        "excellent": "Refits agree on the regimes",
+        "good": "Refits largely agree on the regimes",
+        "moderate": "Refits agree on the regimes in part: read their history with care",
+        "poor": "Refits do not agree on the regimes: what they are depends on when it is asked",
+    }[found.words]
+    rows = [
+        [
+            cell("Adjusted Rand index"),
+            cell(f"{rand.mean():.2f}"),
+            cell(f"{rand.min():.2f}"),
+            cell(date(rand.idxmin(), weekday=False)),
+        ],
+        [
+            cell(f"{view.period.plural.capitalize()} labelled alike, %"),
+            cell(f"{100 * alike.mean():.0f}"),
+            cell(f"{100 * alike.min():.0f}"),
+            cell(date(alike.idxmin(), weekday=False)),
+        ],
+    ]
+    return {
+        "title": f"{agreement} (adjusted Rand index {rand.mean():.2f} over {times}, {changed})",
+        "table": Table(
+            "Labels of consecutive refits on the same rows",
+            ("Agreement", "Mean", "Lowest", "At the refit of"),
+            rows,
+            text_columns=(0, 3),
+        ),
+        "note": f"Each refit of {view.regime_model} labelled all {count(found.n_rows)} forecast "
+        "rows by its own parameters; labels are matched so that most rows agree. An index of 1 "
+        "is the same division, 0 no more than chance; from 0.9 it is called excellent, from 0.8 "
+        f"good, from 0.65 moderate. First fit against last: {found.first_to_last:.2f}.",
     }
 
 
@@ -155,6 +219,8 @@ def _moments(view: View, table: pd.DataFrame) -> pd.DataFrame:
 
 def _caution(view: View, table: pd.DataFrame) -> str | None:
     """Sentence for regimes that promise more than they keep: by name, or as a forecast."""
+    if view.regime_model in _CONSTANT:
+        return "Constant weights: parts of one shape, not regimes that come and go."
     moves = _moments(view, table)["volatility"].to_numpy(dtype=float)
     if len(moves) < 2 or not np.isfinite(moves).all() or moves[-1] >= _DISTINCT * moves[0]:
         return _as_forecast(view)

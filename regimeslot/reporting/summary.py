@@ -7,8 +7,14 @@ from typing import Any
 
 from regimeslot.reporting.calibration import pit_section
 from regimeslot.reporting.evidence import attribution, regime_value, scores_table, trust
+from regimeslot.reporting.overlay import overlay_section
 from regimeslot.reporting.provenance import banners, data_line, settings_section
-from regimeslot.reporting.regimes import regime_answer, slots_section, transition_section
+from regimeslot.reporting.regimes import (
+    regime_answer,
+    slots_section,
+    stability_section,
+    transition_section,
+)
 from regimeslot.reporting.slot_memory import memory_charts
 from regimeslot.reporting.timelines import (
     exceedance_chart,
@@ -44,8 +50,9 @@ class Summary:
     charts : dict
         "price", "volatility", "gain", "exceedances", and "memory" where a slot-memory model was
         run: title, text alternative, columns, table.
-    scores, regime_value, attribution, pit, slots, transition, settings : dict
-        Sections; ``attribution`` is None where the models for it were not run.
+    scores, regime_value, attribution, pit, overlay, slots, stability, transition, settings : dict
+        Sections; ``attribution`` is None where the models for it were not run, and ``stability``
+        where no regime model was refitted.
     """
 
     title: str
@@ -61,7 +68,9 @@ class Summary:
     regime_value: Part
     attribution: Part | None
     pit: Part
+    overlay: Part
     slots: Part
+    stability: Part | None
     transition: Part
     settings: Part
 
@@ -120,7 +129,9 @@ def summarize(run: Any) -> Summary:
         regime_value=regime_value(view),
         attribution=attribution(view),
         pit=pit_section(view),
+        overlay=overlay_section(view),
         slots=slots_section(view),
+        stability=stability_section(view),
         transition=transition_section(view),
         settings=settings_section(view),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from regimeslot.reporting.evidence import scores_table, trust
+from regimeslot.reporting.evidence import scores_table, tail_columns, trust
 from regimeslot.reporting.provenance import banners, data_line
 from regimeslot.reporting.regimes import regime_answer
 from regimeslot.reporting.tomorrow import tomorrow
@@ -114,21 +114,22 @@ def terminal_scores(run: Any) -> Table:
     view = view_of(run)
     part = scores_table(view)
     held, each = part["table"], view.period.each
-    tail = "VaR" if view.unit.name == "%" else "<"
+    tail = "VaR" if view.losses else "<"
+    one, five = tail_columns(view)
     heads = {
         f"Log score, nats a {each}": "log score",
         f"Gain over {view.reference}": "gain",
         f"CRPS, {view.unit.name}": f"CRPS {view.unit.name}",
         "R2 of the mean, %": "R2 %",
         "QLIKE": "QLIKE",
-        "Beyond 1 % VaR, %": f"{tail}1 %",
-        "Beyond 5 % VaR, %": f"{tail}5 %",
+        one: f"{tail}1 %",
+        five: f"{tail}5 %",
         "t": "t",
         "Model": "model",
     }
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     several = len(held.rows) > 1
-    table.title = Text(part["title"] if several else f"Scores of {held.rows[0][0].text}")
+    table.title = Text(part["title"])
     table.title_justify = "left"
     if several and view.reference is not None:
         table.caption = Text(
@@ -142,9 +143,8 @@ def terminal_scores(run: Any) -> Table:
     for row in held.rows:
         cells = []
         for i in chosen:
-            best = several and row[i].strong  # of one model no cell is the best
-            mark = "*" if best and i else ""
-            cells.append(Text(row[i].text + mark, style="bold" if best else ""))
+            mark = "*" if row[i].strong and i else ""
+            cells.append(Text(row[i].text + mark, style="bold" if row[i].strong else ""))
         table.add_row(*cells)
     for failure in part["failures"]:
         table.add_row(Text(failure))

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regimeslot.evaluation.comparison_time import cumulative_band
-from regimeslot.evaluation.risk import LEVELS, Coverage, coverage
+from regimeslot.evaluation.risk import LEVELS, coverage
 from regimeslot.reporting.calibration import var_section
 from regimeslot.reporting.evidence import difference
 from regimeslot.reporting.tables import Cell, Table, cell
@@ -213,7 +211,7 @@ def _gain_title(view: View, labels: list[str], groups: list[slice]) -> str:
 
 
 def exceedance_chart(view: View) -> dict[str, Any]:
-    """Returns with the predicted 1 % and 5 % VaR, and the losses beyond them."""
+    """Outcomes with the predicted 1 % and 5 % quantiles, and those beyond them."""
     section = var_section(view)
     limits = -view.forecast.value_at_risk(list(LEVELS))
     step = 10.0**-(view.unit.decimals)
@@ -221,25 +219,19 @@ def exceedance_chart(view: View) -> dict[str, Any]:
     _, groups = _groups(view)
     cells = [[count(c.hits[g].sum()) for g in groups] for c in found]
     cells += [[f"{100 * c.hits[g].mean():.1f}" for g in groups] for c in found]
-    losses = view.unit.name == "%"  # neither side of a rate is a loss
-    limit = "Beyond the {:.0f} % VaR" if losses else "Below the {:.0f} % quantile"
+    limit = "Beyond the {:.0f} % VaR" if view.losses else "Below the {:.0f} % quantile"
     headers = [limit.format(100 * c.level) for c in found]
     headers += [f"{header}, % of rows" for header in headers]
-    title, table = section["title"], section["table"]
-    if not losses:
-        title = _below(view, found)
-        table = replace(
-            table,
-            caption="Coverage of the quantiles, as forecast and with an adaptive threshold",
-            columns=("Quantile", "Values below it", *table.columns[2:]),
-        )
-    what = "losses beyond" if losses else "values below"
-    heading = "Losses beyond the value at risk" if losses else "Values below the low quantiles"
+    kind = f"{view.noun}s"
+    what = "losses beyond" if view.losses else f"{kind} below"
+    heading = f"{kind.capitalize()} below the low quantiles"
+    if view.losses:
+        heading = "Losses beyond the value at risk"
     return {
-        "title": title,
+        "title": section["title"],
         "heading": heading,
         "alt": f"{_moves(view).capitalize()} with the predicted 1 and 5 % quantiles of {view.main},"
-        f" {_span(view)}; {what} them are marked. {title}.",
+        f" {_span(view)}; {what} them are marked. {section['title']}.",
         "y_label": f"{_moves(view)}, {view.unit.name}",
         "columns": {
             "var_1": encode(limits[:, 0] * view.unit.factor, step),
@@ -247,25 +239,16 @@ def exceedance_chart(view: View) -> dict[str, Any]:
             "hits_1": np.flatnonzero(found[0].hits).tolist(),
             "hits_5": np.flatnonzero(found[1].hits).tolist(),
         },
-        "coverage": table,
+        "coverage": section["table"],
         "note": section["note"],
         "table": _by_group(view, f"{heading} by year", headers, cells),
     }
 
 
-def _below(view: View, found: Sequence[Coverage]) -> str:
-    first, *others = (
-        f"below the {100 * c.level:.0f} % quantile on {100 * c.raw:.2f} % of {view.period.plural} "
-        f"({c.words})"
-        for c in found
-    )
-    return ", ".join([f"Values went {first}", *others])
-
-
 def _moves(view: View) -> str:
-    if view.unit.name == "%":
-        return "return" if view.horizon == 1 else f"return over {view.period.steps(view.horizon)}"
-    return "value"
+    if view.horizon > 1 and view.noun != "value":
+        return f"{view.noun} over {view.period.steps(view.horizon)}"
+    return view.noun
 
 
 def _span(view: View) -> str:

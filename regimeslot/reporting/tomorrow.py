@@ -47,7 +47,7 @@ def tomorrow(view: View) -> dict[str, Any]:
     if view.horizon > 1:
         label = f"Next {period.steps(view.horizon)}, from {day}"
     annual = _annual(view, std)
-    risk, numbers = _losses(view) if unit.name == "%" else _tails(view, q)
+    risk, numbers = _losses(view) if view.losses else _tails(view, q)
     figures = [
         ("Standard deviation", "Std deviation", unit.text(std)),
         ("Median", "Median", unit.text(mid, plus=True)),
@@ -56,9 +56,10 @@ def tomorrow(view: View) -> dict[str, Any]:
     if annual is not None:
         figures.insert(1, ("The same a year", "A year", annual))
     band = f"{unit.number(low, plus=True)} to {unit.text(high, plus=True)}"
-    what = "return" if unit.name == "%" else "value"
+    what = view.noun
     rows = [
-        [cell(f"{100 * float(k):.0f} %"), cell(f"{v:+,.{unit.decimals}f}")] for k, v in q.items()
+        [cell(f"{100 * float(k):.0f} %"), cell(unit.number(v / unit.factor, plus=True))]
+        for k, v in q.items()
     ]
     return {
         "label": label,

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from regimeslot.errors import InvalidInputError
 from regimeslot.evaluation.comparison import DieboldMariano, diebold_mariano
+from regimeslot.evaluation.overlay import OVERLAY_BASELINE, Overlay, overlay
+from regimeslot.evaluation.rounding import rounded_uniforms
+from regimeslot.evaluation.stability import RegimeStability, regime_stability
 from regimeslot.reporting.words import PERIODS, Period, Unit
 
 if TYPE_CHECKING:
@@ -81,7 +84,22 @@ class View:
     @cached_property
     def unit(self) -> Unit:
         """Unit in which values are shown."""
-        return Unit.of(self.study.dataset.transform, float(np.median(np.abs(self.y))))
+        typical = float(np.median(np.abs(self.y)))
+        if typical == 0.0:  # a series that rarely moves: what is forecast says how finely
+            std = self.forecast.std()
+            typical = float(np.median(std[np.isfinite(std)])) if np.isfinite(std).any() else 0.0
+        return Unit.of(self.study.dataset.transform, typical)
+
+    @property
+    def losses(self) -> bool:
+        """Whether the low tail is a loss: of returns it is, of a rate neither side."""
+        return self.study.dataset.transform == "log-return"
+
+    @property
+    def noun(self) -> str:
+        """What is forecast: a return, a change or a value."""
+        nouns = {"log-return": "return", "diff": "change", "level": "value"}
+        return nouns[self.study.dataset.transform]
 
     @property
     def name(self) -> str:
@@ -100,8 +118,25 @@ class View:
 
     @cached_property
     def uniforms(self) -> Array:
-        """Probability integral transforms of the main model (n,)."""
-        return self.forecast.cdf(self.y)
+        """Probability integral transforms of the main model (n,); drawn where y is rounded."""
+        if self.study.rounded_to is None:
+            return self.forecast.cdf(self.y)
+        return rounded_uniforms(self.forecast, self.y, self.study.rounded_to)
+
+    @cached_property
+    def stability(self) -> RegimeStability | None:
+        """How the refits of the regime model label the same rows."""
+        if self.run is not None:
+            return self.run.stability
+        model = self.regime_model
+        return None if model is None else regime_stability(self.study, model)
+
+    @cached_property
+    def overlay(self) -> Overlay | None:
+        """Volatility-targeted overlay of the main model, beside that of the baseline."""
+        if self.run is not None:
+            return self.run.overlay
+        return overlay(self.study, (self.main, OVERLAY_BASELINE))
 
     def gain(self, model: str, against: str) -> Array:
         """Log-score gain of one model over another, by row, in nats."""

@@ -66,6 +66,9 @@ PERIODS = {
 }
 
 
+_HIDDEN = 1e-4  # of the last digit: less is rounding error of the machine
+
+
 @dataclass(frozen=True)
 class Unit:
     """Unit in which forecasts are shown.
@@ -97,7 +100,10 @@ class Unit:
         if not math.isfinite(value):
             return "n/a"
         digits = self.decimals + extra
-        return f"{_clean(value * self.factor, digits):{'+' if plus else ''},.{digits}f}"
+        shown, sign = value * self.factor, "+" if plus else ""
+        if self.factor == 1.0 and _HIDDEN < abs(shown) * 10**digits < 0.5:
+            return f"{shown:{sign}.2g}"  # beside large moves a small one must not become none
+        return f"{_clean(shown, digits):{sign},.{digits}f}"
 
     def text(self, value: float, *, plus: bool = False, extra: int = 0) -> str:
         """Value with the unit."""

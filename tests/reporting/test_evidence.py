@@ -158,6 +158,13 @@ def test_best_of_each_column_is_strong_and_failures_are_printed(study_of, normal
     assert part["title"] == "slots-sticky has the best log score of 2 models"
 
 
+def test_one_model_is_not_the_best_of_one(study_of, normal, outcomes):
+    part = scores_table(view_of(study_of(outcomes, {"slots-sticky": normal(N)})))
+    assert part["title"] == "Scores of slots-sticky"
+    assert not any(cell.strong for row in part["table"].rows for cell in row)
+    assert "in bold" not in " ".join(part["notes"])
+
+
 def test_pit_says_whether_the_forecasts_are_calibrated(study_of, normal, outcomes):
     right = pit_section(view_of(study_of(outcomes, {"slots-sticky": normal(N)})))
     wide = pit_section(view_of(study_of(outcomes, {"slots-sticky": normal(N, 0.03)})))

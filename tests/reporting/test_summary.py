@@ -102,10 +102,18 @@ def test_values_have_quantiles_and_no_losses(run, transform):
     assert figures["Quantiles 5 % / 95 %"] == f"{ends[1]} / {ends[2]} units"
     assert figures["Quantiles 1 % / 99 %"] == f"{ends[0]} / {ends[3]} units"
     chart = summary.charts["exceedances"]
-    assert chart["title"].startswith("Values went below the 1 % quantile on ")
-    said = json.dumps(
-        [summary.tomorrow, {k: v for k, v in chart.items() if k != "note"}], default=vars
-    ).lower()
+    noun = "Changes" if transform == "diff" else "Values"
+    assert chart["title"].startswith(f"{noun} went below the 1 % quantile on ")
+    assert chart["heading"] == f"{noun} below the low quantiles"
+    names = [row[0].text for row in chart["coverage"].rows]
+    assert names == ["lower 1 %", "lower 5 %", "upper 5 %", "upper 1 %"]
+    upper = float(np.mean(view_of(series).uniforms > 0.95))
+    assert chart["coverage"].rows[2][2].text == f"{100 * upper:.2f}"
+    parts = summary.to_dict()
+    for part in ("settings", "slots", "transition"):  # features' names, and how to get prices
+        parts.pop(part)
+    said = json.dumps(parts, default=vars).lower()
+    assert "overlay needs the returns" in said
     for word in ("loss", "value at risk", '"var ', "shortfall", "% var"):
         assert word not in said, word
     assert "loss" in json.dumps(summarize(run).tomorrow, default=vars).lower()
@@ -221,10 +229,98 @@ def test_regimes_whose_names_promise_too_much_are_called_out(run):
         regime_outlook=lambda steps: flat.iloc[:steps],
         expected_time_left=lambda: math.nan,
         transition_matrix=lambda: pd.DataFrame(),
+        overlay=None,
+        stability=None,
     )
     answer = summarize(blurred).regime
     assert "hardly differ" in answer["caution"]
     assert answer["left"] is None
+
+
+def test_the_overlay_is_told_with_its_rules_and_is_no_advice(run):
+    part = summarize(run).overlay
+    found = run.overlay
+    assert [row[0].text for row in part["table"].rows] == ["pool overlay", "buy and hold"]
+    first = found.table.iloc[0]
+    assert part["table"].rows[0][3].text == f"{first['sharpe']:.2f}"
+    interval = f"{first['sharpe_low']:.2f} to {first['sharpe_high']:.2f}"
+    assert part["table"].rows[0][4].text == interval
+    assert part["title"].startswith(f"Sharpe ratio {first['sharpe']:.2f}, ")
+    assert "buy and hold" in part["title"]
+    notes = " ".join(part["notes"])
+    assert "target of 10 % a year" in notes
+    assert "5 basis points" in notes
+    assert "not advice" in notes
+    short = run.study.between(run.study.y.index[-40])
+    assert "50 forecast rows" in summarize(short).overlay["missing"]
+
+
+def test_a_difference_of_sharpe_ratios_is_one_only_outside_its_interval(run):
+    found = run.overlay
+    for low, high, said in (
+        (-0.1, 0.5, "no difference found to buy and hold"),
+        (0.1, 0.5, "above buy and hold"),
+        (-0.5, -0.1, "below buy and hold"),
+    ):
+        over = found.differences.assign(low=low, high=high, sharpe=0.5 * (low + high))
+        turned = replace(run)
+        turned.__dict__["overlay"] = replace(found, differences=over)
+        assert said in summarize(turned).overlay["title"]
+
+
+def test_stability_across_refits_has_a_sentence_and_a_table(run):
+    part = summarize(run).stability
+    record = run.stability.to_json()
+    assert f"(adjusted Rand index {record['rand_mean']:.2f} over 1 refit, " in part["title"]
+    assert part["table"].rows[0][1].text == f"{record['rand_mean']:.2f}"
+    assert f"{len(run.study.y)} forecast rows" in part["note"]
+    poor = replace(run)
+    table = run.stability.table.assign(rand=0.3, renamed=True)
+    poor.__dict__["stability"] = replace(run.stability, table=table)
+    said = summarize(poor).stability["title"]
+    assert said.startswith("Refits do not agree on the regimes")
+    assert "1 changed names" in said
+    one = run.study.between(run.study.y.index[-20])
+    assert summarize(one).stability is None
+
+
+def test_each_regime_has_its_spells_and_extremes(run):
+    table, held = summarize(run).slots["table"], run.regime_table()
+    column = {name: k for k, name in enumerate(table.columns)}
+    unit = view_of(run).unit
+    for row, (_, numbers) in zip(table.rows, held.iterrows(), strict=True):
+        assert row[column["Spells"]].text == str(numbers["spells"])
+        assert row[column["Lowest, %"]].text == unit.number(numbers["worst"], plus=True)
+        assert row[column["Expected spell, sessions"]].text == f"{numbers['expected_duration']:.1f}"
+
+
+def test_constant_weights_are_called_no_regimes(run):
+    alone = replace(run, regime_model="slots-static", models=run.models)
+    assert "Constant weights" in summarize(alone).regime["caution"]
+
+
+def test_rounded_outcomes_are_drawn_and_said(run):
+    rounded = replace(run, study=replace(run.study, rounded_to=0.01))
+    summary = summarize(rounded)
+    assert "rounded to 0.01" in summary.pit["note"]
+    assert any("rounds to the published" in note for note in summary.scores["notes"])
+    view = view_of(rounded)
+    plain = run.study.forecasts[run.main]
+    low, high = (plain.cdf(run.study.y.to_numpy() + half) for half in (-0.005, 0.005))
+    assert ((low <= view.uniforms) & (view.uniforms <= high)).all()
+
+
+def test_levels_are_held_against_their_last_value(run):
+    notes = " ".join(summarize(as_series(run, "level")).scores["notes"])
+    assert "the last value known at the time (a random walk)" in notes
+    assert "the mean known at the time" in " ".join(summarize(run).scores["notes"])
+
+
+def test_a_series_that_rarely_moves_keeps_its_digits(study_of, normal):
+    y = np.zeros(60)
+    y[[10, 40]] = 1.0, -1.0
+    view = view_of(study_of(y, {"mean": normal(60, 0.003)}, transform="diff"))
+    assert view.unit.text(0.003) == "0.0030 units"
 
 
 def test_only_a_run_or_a_study_is_taken():

@@ -44,6 +44,14 @@ def test_no_minus_in_front_of_zero_and_no_certainty():
     assert share(float("nan")) == signed(float("nan")) == "n/a"
 
 
+def test_small_values_of_a_series_keep_two_digits_and_noise_keeps_none():
+    unit = Unit.of("diff", 0.1)
+    assert unit.number(0.0013, plus=True) == "+0.0013"
+    assert unit.number(-0.00061) == "-0.00061"
+    assert unit.number(3e-17) == unit.number(0.0) == "0.00"
+    assert unit.number(0.0061) == "0.01"
+
+
 @pytest.mark.parametrize(
     ("t", "said"),
     [(2.0, "better"), (1.99, "no difference found"), (-2.5, "worse"), (np.nan, "not comparable")],
