@@ -138,8 +138,10 @@ def record_scores(record: Record, table: pd.DataFrame | None = None) -> pd.DataF
                 held["hit_1"].mean(),
                 held["hit_5"].mean(),
             ]
-    index = pd.MultiIndex.from_tuples(list(found), names=["made", "model"]) if found else None
-    result = pd.DataFrame(list(found.values()), index, columns)
+    index = pd.MultiIndex.from_arrays(
+        [[made for made, _ in found], [model for _, model in found]], names=["made", "model"]
+    )
+    result = pd.DataFrame(list(found.values()), index, columns, dtype=float)
     if found:
         order = {made: place for place, made in enumerate(GROUPS.values())}
         key: Any = [(order[made], -row[1]) for (made, _), row in found.items()]

@@ -64,7 +64,7 @@ def is_over(date: pd.Timestamp, now: datetime, index: pd.DatetimeIndex, symbol: 
     frequency, end = infer_frequency(index), date
     if frequency in _PERIODS:
         end = max(date, date.to_period(_PERIODS[frequency]).end_time.normalize())
-    elif frequency == "weekly" and date.dayofweek in _WEEK_STARTS:
+    elif frequency == "weekly" and date.day_of_week in _WEEK_STARTS:
         end = date + pd.Timedelta(days=6)
     return bool(end < _today(now))
 
@@ -72,7 +72,7 @@ def is_over(date: pd.Timestamp, now: datetime, index: pd.DatetimeIndex, symbol: 
 def _clock_known(index: pd.DatetimeIndex, symbol: str) -> bool:
     if infer_frequency(index) != "daily":
         return False
-    every_day = (index[-260:].dayofweek >= 5).mean() > 0.2
+    every_day = (index[-260:].day_of_week >= 5).mean() > 0.2
     return bool(every_day) or follows_new_york(index, symbol)
 
 

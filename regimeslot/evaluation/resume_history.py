@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from regimeslot.errors import DataError
 from regimeslot.evaluation.resume_clock import usable_until
+from regimeslot.evaluation.resume_moves import level_after, levels_of, move_into, moves_of, rounding
 from regimeslot.prices import Prices, infer_frequency, sessions_between
 from regimeslot.prices.sessions import follows_new_york
 
@@ -81,14 +82,10 @@ class History:
     def closes(self) -> pd.Series:
         """Closes of the fit and since, on the level of the fit's prices."""
         before = self.fitted.frame["Close"]
-        values = self.moves.to_numpy(dtype=float)
-        if self.transform == "log-return":
-            since = float(before.iloc[-1]) * np.exp(np.cumsum(values))
-        elif self.transform == "diff":
-            since = float(before.iloc[-1]) + np.cumsum(values)
-        else:
-            since = values
-        return pd.concat([before, pd.Series(since, self.moves.index)]) if len(values) else before
+        if self.moves.empty:
+            return before
+        since = levels_of(float(before.iloc[-1]), self.moves, self.transform)
+        return pd.concat([before, since])
 
     @property
     def index(self) -> pd.DatetimeIndex:
@@ -221,10 +218,10 @@ class History:
             if day <= start:
                 continue
             if day in held:
-                value, level = _move(level, held[day], self.transform), held[day]
+                value, level = move_into(level, held[day], self.transform), held[day]
             else:
                 value = float(self.moves[day])
-                level = _step(level, value, self.transform)
+                level = level_after(level, value, self.transform)
             values[day] = value
         before = self.moves[self.moves.index <= start]
         since = pd.Series(values, index=pd.DatetimeIndex(list(values)), dtype=float)
@@ -252,7 +249,7 @@ class History:
     @property
     def _spread(self) -> float:
         """Standard deviation of what is new in a row of the fit, in the unit of the moves."""
-        moves = _moves(self.fitted.frame["Close"], self.transform)
+        moves = moves_of(self.fitted.frame["Close"], self.transform)
         what = moves.diff().dropna() if self.transform == "level" else moves
         return float(np.std(what.to_numpy()))
 
@@ -265,7 +262,7 @@ class History:
         close = fresh["Close"]
         shared = self.closes.index.intersection(fresh.index)
         rescaled = (self.closes[shared] != close[shared]).mean() > 0.5
-        unit = max(_rounding(close), _rounding(self.fitted.frame["Close"])) if rescaled else 0.0
+        unit = max(rounding(close), rounding(self.fitted.frame["Close"])) if rescaled else 0.0
         if self.transform == "log-return":
             return unit * (1.0 / close + 1.0 / close.shift(1))
         return pd.Series(2.0 * unit, close.index)
@@ -273,7 +270,7 @@ class History:
     def _apart(self, close: pd.Series) -> tuple[pd.Index, NDArray[np.float64]]:
         """Days that both have, from the second on, and how far apart the moves into them are."""
         shared = self.closes.index.intersection(close.index)
-        was, now = (_moves(series[shared], self.transform) for series in (self.closes, close))
+        was, now = (moves_of(series[shared], self.transform) for series in (self.closes, close))
         return was.index, (now - was).abs().to_numpy(dtype=float)
 
     def _start(self, fresh: pd.DataFrame) -> list[str]:
@@ -383,34 +380,6 @@ def _copies(frame: pd.DataFrame) -> NDArray[np.bool_]:
     copied = np.zeros(len(frame), bool)
     copied[1:] = (values[1:] == values[:-1]).all(axis=1) & (frame["High"] > frame["Low"])[1:]
     return copied
-
-
-def _rounding(close: pd.Series) -> float:
-    """Unit that the closes are rounded to, 0.01 for cents; 0 where they are not."""
-    values = close.to_numpy(dtype=float)
-    for digits in range(7):
-        if np.allclose(values, np.round(values, digits), rtol=1e-12, atol=0.0):
-            return float(10.0**-digits)
-    return 0.0
-
-
-def _moves(close: pd.Series, transform: str) -> pd.Series:
-    if transform == "level":
-        return close.iloc[1:]
-    moves = np.log(close).diff() if transform == "log-return" else close.diff()
-    return moves.iloc[1:]
-
-
-def _move(before: float, now: float, transform: str) -> float:
-    if transform == "level":
-        return now
-    return float(np.log(now / before)) if transform == "log-return" else now - before
-
-
-def _step(before: float, move: float, transform: str) -> float:
-    if transform == "level":
-        return move
-    return before * float(np.exp(move)) if transform == "log-return" else before + move
 
 
 def _day(day: pd.Timestamp) -> str:
