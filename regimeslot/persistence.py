@@ -1,4 +1,4 @@
-"""Save and load fitted forecasters: one safetensors file with a JSON header, never a pickle.
+"""Save and load fitted models: one safetensors file with a JSON header, never a pickle.
 
 The header is one metadata key with one JSON string, so that equal models give equal bytes.
 It names the class, its parameters and its state; arrays stand in it by the name of their tensor,
@@ -12,16 +12,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 import regimeslot.models as models
 from regimeslot.errors import BadFileError, InvalidInputError, NotFittedError
-from regimeslot.models.base import Forecaster
 
-__all__ = ["load", "save"]
+__all__ = ["Saveable", "load", "save"]
 
 _KEY = "regimeslot"
 _FORMAT = 1
@@ -29,13 +28,33 @@ _FORMAT = 1
 Tensors = dict[str, NDArray[Any]]
 
 
-def save(model: Forecaster, path: str | os.PathLike[str]) -> Path:
-    """Write a fitted forecaster to one file, replacing it only when the new one is complete.
+@runtime_checkable
+class Saveable(Protocol):
+    """A model that can be made again from its parameters and its state.
+
+    Forecasters and the online slots are. Only public classes of ``regimeslot.models`` are loaded.
+    """
+
+    def get_params(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+
+    def get_state(self) -> dict[str, Any]:
+        """What was learned, empty before a fit.
+
+        Arrays, numbers, strings, models, and dicts, lists and tuples of those.
+        """
+
+    def set_state(self, state: dict[str, Any]) -> Self:
+        """Put back what ``get_state`` gave."""
+
+
+def save(model: Saveable, path: str | os.PathLike[str]) -> Path:
+    """Write a fitted model to one file, replacing it only when the new one is complete.
 
     Parameters
     ----------
-    model : Forecaster
-        Fitted.
+    model : Saveable
+        Fitted forecaster or online slots.
     path : path-like
         Usually with the suffix ``.safetensors``.
 
@@ -62,11 +81,11 @@ def save(model: Forecaster, path: str | os.PathLike[str]) -> Path:
     """
     from safetensors.numpy import save as to_bytes
 
-    if not isinstance(model, Forecaster):
+    if not isinstance(model, Saveable):
         raise InvalidInputError(
-            f"save takes a forecaster of regimeslot, got {type(model).__name__}"
+            f"save takes a forecaster or online slots of regimeslot, got {type(model).__name__}"
         )
-    if not model.is_fitted:
+    if not model.get_state():
         raise NotFittedError(f"this {type(model).__name__} is not fitted yet: nothing to save")
     tensors: Tensors = {}
     body = _encode(model, tensors, "model")
@@ -83,8 +102,8 @@ def save(model: Forecaster, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def load(path: str | os.PathLike[str]) -> Forecaster:
-    """Read a forecaster that :func:`save` wrote; it forecasts as it did.
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read a model that :func:`save` wrote; it forecasts, and learns on, as it would have.
 
     Raises
     ------
@@ -114,8 +133,8 @@ def load(path: str | os.PathLike[str]) -> Forecaster:
         if isinstance(error, BadFileError):
             raise
         raise BadFileError(f"{source} is damaged or no model file: {error}") from error
-    if not isinstance(model, Forecaster):
-        raise BadFileError(f"{source} holds no forecaster")
+    if not isinstance(model, Saveable):
+        raise BadFileError(f"{source} holds no model")
     return model
 
 
@@ -129,7 +148,7 @@ def _digest(body: Any, tensors: Tensors) -> str:
 
 def _encode(value: Any, tensors: Tensors, name: str) -> Any:
     """JSON value of a parameter or state; arrays go to ``tensors`` under ``name``."""
-    if isinstance(value, Forecaster):
+    if isinstance(value, Saveable):
         return {
             "$model": type(value).__name__,
             "params": _encode(value.get_params(), tensors, f"{name}.params"),
@@ -177,7 +196,7 @@ def _decode(value: Any, tensors: Tensors) -> Any:
         return tuple(_decode(v, tensors) for v in value["$tuple"])
     if "$model" in value:
         kind = getattr(models, value["$model"]) if value["$model"] in models.__all__ else None
-        if not (isinstance(kind, type) and issubclass(kind, Forecaster)):
-            raise BadFileError(f"there is no forecaster {value['$model']!r} in this version")
+        if not (isinstance(kind, type) and issubclass(kind, Saveable)):
+            raise BadFileError(f"there is no model {value['$model']!r} in this version")
         return kind(**_decode(value["params"], tensors)).set_state(_decode(value["state"], tensors))
     return {k: _decode(v, tensors) for k, v in value.items()}

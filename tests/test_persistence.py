@@ -60,7 +60,7 @@ def test_a_class_outside_the_catalogue_is_refused(tmp_path):
 
     header = {"format": 1, "model": body, "digest": _digest(body, {})}
     save_file({}, tmp_path / "m.safetensors", metadata={"regimeslot": json.dumps(header)})
-    with pytest.raises(BadFileError, match="no forecaster 'CATALOGUE'"):
+    with pytest.raises(BadFileError, match="no model 'CATALOGUE'"):
         load(tmp_path / "m.safetensors")
 
 

@@ -19,8 +19,8 @@ __all__ = ["Prediction", "SlotBank"]
 
 Array = NDArray[np.float64]
 
-_STAY_FACTOR = 1e-3  # how fast the weights of the forgetting factors may change their mind
-_STEADY = 0.5  # prior weight of the longest memory; the others share the rest
+_RETURN = 1e-4  # share of the factors' weights that returns to the start with each row
+_STEADY = 0.8  # prior weight of the longest memory; the others share the rest
 _FIELDS = (
     "precision",
     "covariance",
@@ -168,8 +168,8 @@ class SlotBank:
         mix = self.mix[slot]
         mean = float(mix @ likelihood)
         mix *= (1.0 - weight) + (weight / mean) * likelihood
-        mix *= (1.0 - _STAY_FACTOR) / mix.sum()
-        mix += _STAY_FACTOR * self.start_mix
+        mix *= (1.0 - _RETURN) / mix.sum()
+        mix += _RETURN * self.start_mix
 
     def _refresh(self, slot: int) -> None:
         """Invert the precision anew, and put back the part of the prior that was forgotten.
@@ -268,11 +268,11 @@ class SlotBank:
         self.outliers[first] += self.outliers[second]
         self._refresh(first)
 
-    def get_state(self) -> dict[str, Array]:
-        """Every array by name."""
-        return {name: getattr(self, name).copy() for name in _FIELDS}
+    def get_state(self, slots: int | None = None) -> dict[str, Array]:
+        """Copies of every array by name, of the first ``slots`` slots or of all."""
+        return {name: getattr(self, name)[:slots].copy() for name in _FIELDS}
 
     def set_state(self, state: dict[str, Array]) -> None:
-        """Put back what :meth:`get_state` gave."""
+        """Put back what :meth:`get_state` gave, and leave further slots alone."""
         for name in _FIELDS:
-            getattr(self, name)[...] = state[name]
+            getattr(self, name)[: len(state[name])] = state[name]

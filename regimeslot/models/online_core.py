@@ -33,6 +33,7 @@ _SIGNAL = 30.0  # prior share of the signal in the variance of y over that of th
 _WIDE = 4.0  # outliers are at least this many times as wide as the slot's noise
 _SURPRISE = 0.05  # probability of a new law that starts a candidate
 _HOPELESS = 1e-8  # probability under which a candidate is given up
+_GATE_ROWS = 100.0  # rows after which a slot's own view of the features counts half
 _WARM_UP = 16  # rows from which the units are taken
 _CENTRED_FROM = 10  # rows that show a mean; fewer are measured from zero
 _PRIOR_SWITCHES = 10.0  # rows that the prior staying probability is worth
@@ -47,6 +48,7 @@ _STATE = (
     "switches",
     "stays",
     "empty_precision",
+    "before",  # never changed in place
 )
 
 
@@ -81,6 +83,7 @@ class Outlook(NamedTuple):
     row: Array  # (d,), z
     said: Prediction
     slots: list[float]  # predicted probabilities of the slots, then of the candidate
+    stayed: list[float]  # the part of the slots' that was there before
     new: float  # and of a law that begins here
 
 
@@ -113,10 +116,11 @@ class OnlineSlots:
 
     def _reset(self) -> None:
         """Forget everything but the units."""
-        p, d = self.bank.prior_coef.shape[1:]
+        d = self.bank.prior_coef.shape[2]
         self.n_slots = 0
         self.candidate = False
         self.advantage = 0.0  # log evidence of the candidate over the known slots
+        self.before: dict[str, Array] | None = None  # the slots when the candidate started
         self.probs: list[float] = []  # filtered, slots and then candidate
         self.names: list[int] = []
         self.events: list[Event] = []
@@ -126,7 +130,6 @@ class OnlineSlots:
         self.stays = _PRIOR_SWITCHES * self.settings.stay
         self.noise: list[list[float]] = []  # noise variance of each slot and output
         self.empty_precision = np.full(d, d / _SIGNAL)
-        self.empty_coef = np.zeros((p, d))
 
     def learn(self, x: Array, y: Array) -> None:
         """Learn one row; the first rows also set the units, and are then learned again in them."""
@@ -149,38 +152,57 @@ class OnlineSlots:
 
     def _outlook(self, row: Array) -> Outlook:
         said = self.bank.predict(row, len(self.probs))
-        slots, new = self.weights()
-        if self.settings.gate and len(slots) > 1:
-            seen = self.bank.log_density(row, said.leverage)
-            top = max(seen)
-            likely = [math.exp(s - top) for s in seen]
-            # A law that begins here is thought to see what all the others have seen.
-            rows = self.bank.seen[: len(slots)].tolist()
-            new *= sum(r * g for r, g in zip(rows, likely, strict=True)) / max(sum(rows), 1e-300)
-            slots = [w * g for w, g in zip(slots, likely, strict=True)]
-            total = sum(slots) + new
-            slots, new = [w / total for w in slots], new / total
-        return Outlook(row, said, slots, new)
-
-    def weights(self) -> tuple[list[float], float]:
-        """Predicted probabilities of the slots (and candidate) and of a new law, from the past."""
         if not self.probs:
-            return [], 1.0
+            return Outlook(row, said, [], [], 1.0)
         if self.settings.max_slots == 1:
-            return [1.0], 0.0
+            return Outlook(row, said, [1.0], [1.0], 0.0)
+        gated = self.settings.gate and self.n_slots > 1
+        likely = self._gate(row, said) if gated else [1.0] * self.n_slots
+        return Outlook(row, said, *self._move(likely))
+
+    def _move(self, likely: list[float]) -> tuple[list[float], list[float], float]:
+        """Predicted probabilities of slots and candidate, the part that stays, and a new law.
+
+        The chain stays, goes to another slot, or to a law that begins; with a gate each way counts
+        by how likely its slot makes the row's features, and each slot's ways still sum to one.
+        """
         K, new = self.n_slots, self.settings.new
-        known = sum(self.probs[:K])
         leave = self.leaving() if K > 1 else 0.0
         stay = 1.0 - leave - new
-        share = leave / (K - 1) if K > 1 else 0.0
-        slots = [p * stay + (known - p) * share for p in self.probs[:K]]
+        share = leave / max(K - 1, 1)
+        total = sum(likely)
+        ways = [stay * g + share * (total - g) + new for g in likely]
+        parts = [p / w for p, w in zip(self.probs, ways, strict=False)]
+        whole = sum(parts)
+        stayed = [stay * part * g for part, g in zip(parts, likely, strict=True)]
+        slots = [
+            kept + share * (whole - part) * g
+            for kept, part, g in zip(stayed, parts, likely, strict=True)
+        ]
+        begun = new * whole
         if self.candidate:
             # A candidate may be left for any slot, as a slot for any other.
             c = self.probs[K]
             leave = max(leave, 1.0 - self.settings.stay)
-            slots = [p + c * leave / K for p in slots]
+            slots = [p + c * leave * g / total for p, g in zip(slots, likely, strict=True)]
             slots.append(c * (1.0 - leave - new))
-        return slots, new
+            begun += c * new
+        return slots, stayed, begun
+
+    def _gate(self, row: Array, said: Prediction) -> list[float]:
+        """How much likelier each slot makes the row's features than all slots together do.
+
+        A slot with few rows is thought to see what all have seen.
+        """
+        K = self.n_slots
+        logs = self.bank.log_density(row, said.leverage[:K])
+        top = max(logs)
+        own = [math.exp(value - top) for value in logs]
+        rows = self.bank.seen[:K].tolist()
+        common = sum(n * g for n, g in zip(rows, own, strict=True)) / sum(rows)
+        return [
+            (n * g / common + _GATE_ROWS) / (n + _GATE_ROWS) for n, g in zip(rows, own, strict=True)
+        ]
 
     def leaving(self) -> float:
         """Learned probability of leaving a slot for another."""
@@ -213,7 +235,7 @@ class OnlineSlots:
             joint, new, total = list(view.slots), view.new, 1.0
             density, inside = [1.0] * S, [0.0] * S
         if K > 1:
-            self._count_switches(view.slots, joint, total)
+            self._count_switches(view, joint, total)
         if self.candidate:
             against = sum(joint[:K]) / sum(view.slots[:K])
             if density[K] > 0.0 and against > 0.0:
@@ -271,9 +293,10 @@ class OnlineSlots:
 
     def _empty_mean(self) -> Array:
         """w_0 of an empty slot: the running mean of the target."""
+        coef = np.zeros(self.bank.prior_coef.shape[1:])
         if self.settings.intercept:
-            self.empty_coef[:, 0] = self.units.mean
-        return self.empty_coef
+            coef[:, 0] = self.units.mean
+        return coef
 
     def _empty_leverage(self, row: Array) -> float:
         return float(row @ (row / self.empty_precision))
@@ -305,6 +328,7 @@ class OnlineSlots:
                 self._end_candidate()
         if new > _SURPRISE and new > sum(self.probs[self.n_slots :]):
             K = self.n_slots
+            self.before = self.bank.get_state(K)
             self._start(K)
             said = self.bank.predict(row, K + 1)
             self._count(K, 1.0, row, outer, target - said.mean[K], said)
@@ -314,30 +338,34 @@ class OnlineSlots:
         total = sum(self.probs)
         self.probs = [p / total for p in self.probs]
 
+    def _end_trial(self) -> None:
+        self.candidate, self.before = False, None
+
     def _end_candidate(self) -> None:
-        self.candidate = False
+        self._end_trial()
         del self.probs[self.n_slots :], self.noise[self.n_slots :]
 
     def _promote(self) -> None:
-        """The law after the known ones becomes a slot of its own."""
-        self.candidate = False
+        """The law after the known ones becomes a slot of its own.
+
+        All rows since its start were its own, so the others forget what they took of them.
+        """
+        if self.before is not None:
+            self.bank.set_state(self.before)
+            self.noise[: self.n_slots] = map(self.bank.noise_variance, range(self.n_slots))
+        self._end_trial()
         self.events.append(Event(self.rows, "spawn", self.born, self.born))
         self.names.append(self.born)
         self.born += 1
         self.n_slots += 1
 
-    def _count_switches(self, slots: list[float], joint: list[float], total: float) -> None:
+    def _count_switches(self, view: Outlook, joint: list[float], total: float) -> None:
         """Expected changes between known slots, for the learned probability of leaving one."""
-        K = self.n_slots
-        stay = 1.0 - self.leaving() - self.settings.new
-        stayed = moved = 0.0
-        for before, w, j in zip(self.probs[:K], slots, joint, strict=False):
+        for stayed, w, j in zip(view.stayed, view.slots, joint, strict=False):
             if w > 0.0:
-                here = j / total * min(before * stay / w, 1.0)
-                stayed += here
-                moved += j / total - here
-        self.stays += stayed
-        self.switches += moved
+                here = j / total * (stayed / w)
+                self.stays += here
+                self.switches += j / total - here
 
     def _tidy(self) -> None:
         """Merge the slot in force with one that is the same law, and measure the columns."""
@@ -351,6 +379,7 @@ class OnlineSlots:
 
     def _merge(self, first: int, second: int) -> None:
         self.bank.merge(first, second)
+        self.before = None  # it knows both
         self.noise[first] = self.bank.noise_variance(first)
         self.events.append(Event(self.rows, "merge", self.names[second], self.names[first]))
         self.probs[first] += self.probs[second]
@@ -392,7 +421,7 @@ class OnlineSlots:
         state = {name: copy(getattr(self, name)) for name in _STATE}
         state["events"] = [tuple(event) for event in self.events]
         state["noise"] = [list(noise) for noise in self.noise]
-        state["early"] = [[x.copy(), y.copy()] for x, y in self.early]
+        state["early"] = [(x.copy(), y.copy()) for x, y in self.early]
         return {**state, "units": self.units.get_state(), "bank": self.bank.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -401,6 +430,6 @@ class OnlineSlots:
             setattr(self, name, copy(state[name]))
         self.events = [Event(*event) for event in state["events"]]
         self.noise = [list(noise) for noise in state["noise"]]
-        self.early = [(x, y) for x, y in state["early"]]
+        self.early = list(state["early"])
         self.units.set_state(state["units"])
         self.bank.set_state(state["bank"])

@@ -231,7 +231,8 @@ class OnlineSlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def get_state(self) -> dict[str, Any]:
         """Everything learned, for :func:`regimeslot.save`; going on from it is bit-exact."""
-        check_is_fitted(self)
+        if not self.is_fitted:
+            return {}
         names = getattr(self, "feature_names_in_", None)
         return {
             "n_features_in_": self.n_features_in_,

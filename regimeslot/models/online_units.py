@@ -36,7 +36,7 @@ class StreamUnits:
         self.limit = np.inf
 
     def set_from(self, X: Array, Y: Array, *, centred: bool) -> None:
-        """Take shift (zero unless ``centred``) and scale from rows (n, d), (n, p); forget the rest."""
+        """Take scale, and shift where ``centred``, from rows (n, d), (n, p); forget the rest."""
         for rows, name in ((X, "x"), (Y, "y")):
             shift = rows.mean(0) if centred and self.intercept else np.zeros(rows.shape[1])
             # Equal values must give exactly zero, which their rounded mean does not promise.
