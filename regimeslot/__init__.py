@@ -38,6 +38,7 @@ _HOMES = {
     "load_prices": "prices",
     "make_dataset": "features",
     "make_forecaster": "models.catalogue",
+    "read_record": "evaluation.record",
     "report": "reporting",
     "save": "persistence",
     "walk_forward": "evaluation.walk_forward",
