@@ -101,6 +101,11 @@ def newer_prices(
     # A run on a stand-in goes on with the stand-in: asked for by the symbol that was held.
     symbol = data["ticker"] if options["file"] else data["symbol"]
     prices = load(screen, symbol, options, kind=saved.kind)
+    if not options["file"] and prices.symbol != symbol:
+        raise DataError(
+            f"only {prices.symbol} could be had, which stands in for {symbol}: the run was fitted "
+            f"on {symbol} itself, try again later."
+        )
     market = saved.record["market"]
     if market is None:
         return prices, None

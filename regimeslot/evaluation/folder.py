@@ -168,6 +168,8 @@ def replace_file(target: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, draft)
         os.replace(draft, target)
         _flush_names(target.parent)
     except OSError as error:

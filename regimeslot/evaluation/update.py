@@ -100,6 +100,24 @@ def update(
         damaged.
     RegimeslotError
         If another update still runs after ``wait`` seconds, or the record cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from regimeslot import fit_run, load_prices
+    >>> from regimeslot.evaluation.folder import read_run, run_record, write_folder, write_tables
+    >>> from regimeslot.evaluation.run import RunSettings
+    >>> options = {"source": "bundled", "start": "2019-01-01"}
+    >>> run = fit_run(load_prices("KO", end="2022-12-21", **options), RunSettings(models=("mean",)))
+    >>> asked = run_record(run, request={**options, "file": None})
+    >>> with TemporaryDirectory() as place:
+    ...     made = write_folder(Path(place, "run"), lambda draft: write_tables(draft, run, asked))
+    ...     done = update(read_run(made), run.models, load_prices("KO", **options))
+    >>> done.added, done.record.moves.round(4).tolist()
+    (5, [-0.0072, 0.0075, 0.0061, -0.01])
+    >>> int(done.table["y"].notna().sum())
+    4
     """
     moment = now or datetime.now(UTC)
     with hold(saved.folder, wait=wait):
@@ -206,8 +224,9 @@ def _by_the_fit(saved: SavedRun, resumed: Resumed, index: pd.DatetimeIndex) -> d
     first = resumed.forecasts[saved.settings["main"]][0]  # the record has none, so this is it
     quantiles = first.quantile([float(p) for p in told["quantiles"]])[0]
     pairs = zip(quantiles, told["quantiles"].values(), strict=True)
+    scale = abs(float(told["std"] or 1.0))
     same = all(
-        math.isclose(now, was, rel_tol=_AGREE, abs_tol=_AGREE * abs(float(told["std"] or 1.0)))
+        was is not None and math.isclose(now, was, rel_tol=_AGREE, abs_tol=_AGREE * scale)
         for now, was in pairs
     )
     if not same or not saved.record.get("created"):
