@@ -109,8 +109,8 @@ def regime_value(study: Study) -> RegimeValue:
     net gain one of regimes. Without any features, memory alone is ``markov-t`` over ``mixture-t``,
     whose experts are the same; it usually pays, because a regime that lasts says what features say
     too, so its net value is that over one expert with features, and what it adds to that expert in
-    an equal pool, over a pool with its twin. The t-values are of single comparisons: one t of 2
-    among many is weak evidence.
+    an equal pool, over a pool with its twin and over the expert alone. The t-values are of single
+    comparisons: one t of 2 among many is weak evidence.
 
     Parameters
     ----------
@@ -188,6 +188,11 @@ def _without_features(study: Study, scores: pd.DataFrame) -> list[RegimeQuestion
         assert beside is not None  # both are there
         question = "Memory without features, pooled with that expert"
         rows.append(RegimeQuestion(question, beside, _words(beside), False))
+        pool = next(iter(pooled))
+        gain = _difference(study, scores.assign(**pooled), pool, _SINGLE)
+        assert gain is not None
+        question = "That pool, over the expert alone"
+        rows.append(_net(RegimeQuestion(question, gain, _words(gain), False), rows))
     return rows
 
 

@@ -10,7 +10,7 @@ from regimeslot.evaluation.regime_value import FEATURE_FREE, REGIME_MODELS
 from regimeslot.evaluation.regime_value import regime_value as evaluation_of_regimes
 from regimeslot.reporting.tables import Cell, Table, cell
 from regimeslot.reporting.view import View
-from regimeslot.reporting.words import count, share, signed, verdict
+from regimeslot.reporting.words import count, fixed, share, signed, verdict
 
 __all__ = [
     "attribution",
@@ -243,14 +243,14 @@ def scores_table(view: View) -> dict[str, Any]:
         model = str(name)
         cells = [
             cell(model, strong=several and model == view.main),
-            cell(f"{row['log_score']:.4f}", strong=best.get("log_score") == name),
+            cell(fixed(row["log_score"], 4), strong=best.get("log_score") == name),
         ]
         if view.reference is not None:
             cells += _against(view, model)
         cells += [
             cell(unit.number(row["crps"], extra=2), strong=best.get("crps") == name),
             cell(signed(100.0 * row["r2_oos"], 2), strong=best.get("r2_oos") == name),
-            cell(f"{row['qlike']:.3f}", strong=best.get("qlike") == name),
+            cell(fixed(row["qlike"], 3), strong=best.get("qlike") == name),
             cell(f"{100.0 * row['var_1_hit']:.2f}"),
             cell(f"{100.0 * row['var_5_hit']:.2f}"),
             cell(f"{row.get('seconds', math.nan):.1f}"),

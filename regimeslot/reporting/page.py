@@ -13,7 +13,7 @@ from typing import Any
 from regimeslot.reporting.palette import regime_classes
 from regimeslot.reporting.summary import Summary, summarize
 
-__all__ = ["render", "report"]
+__all__ = ["assets", "environment", "render", "report", "write_page"]
 
 _STYLES = ("vendor/uplot/uPlot.min.css", "static/report.css")
 _SCRIPTS = ("vendor/uplot/uPlot.iife.min.js", "static/charts.js")
@@ -59,10 +59,14 @@ def report(run: Any, path: str | os.PathLike[str]) -> Path:
     >>> report(study, tempfile.mkdtemp()).name
     'report.html'
     """
+    return write_page(render(summarize(run)), path)
+
+
+def write_page(page: str, path: str | os.PathLike[str]) -> Path:
+    """Write a page at once, never half; a folder gets ``report.html``."""
     target = Path(path)
     if target.is_dir():
         target = target / "report.html"
-    page = render(summarize(run))
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
@@ -78,20 +82,24 @@ def report(run: Any, path: str | os.PathLike[str]) -> Path:
 
 def render(summary: Summary) -> str:
     """Lay a summary out as HTML."""
-    from markupsafe import Markup
-
-    inline = {
-        "styles": Markup("\n".join(_asset(name) for name in _STYLES)),
-        "licence": Markup(_asset("vendor/uplot/LICENSE")),
-        "scripts": [Markup(_asset(name)) for name in _SCRIPTS],
-    }
     charts = {
         name: {k: chart[k] for k in ("columns", "lines", "log", "regimes", "y_label") if k in chart}
         for name, chart in summary.charts.items()
         if "missing" not in chart
     }
-    template = _environment().get_template("report.html")
-    return template.render(s=summary, payload={"time": summary.time, "charts": charts}, **inline)
+    template = environment().get_template("report.html")
+    return template.render(s=summary, payload={"time": summary.time, "charts": charts}, **assets())
+
+
+def assets(*scripts: str) -> dict[str, Any]:
+    """Styles, scripts and licence that a page carries in itself; ``scripts`` come last."""
+    from markupsafe import Markup
+
+    return {
+        "styles": Markup("\n".join(_asset(name) for name in _STYLES)),
+        "licence": Markup(_asset("vendor/uplot/LICENSE")),
+        "scripts": [Markup(_asset(name)) for name in (*_SCRIPTS, *scripts)],
+    }
 
 
 @cache
@@ -99,7 +107,8 @@ def _asset(name: str) -> str:
     return (files("regimeslot.reporting") / name).read_text(encoding="utf-8")
 
 
-def _environment() -> Any:
+def environment() -> Any:
+    """Jinja with autoescape, the templates and the filters that they use."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -7,13 +7,13 @@ prints as it shows.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["density_shape", "histogram_shape", "nice_ticks", "stack_shape"]
+__all__ = ["bars_shape", "density_shape", "histogram_shape", "nice_ticks", "stack_shape"]
 
 Array = NDArray[np.float64]
 
@@ -174,3 +174,62 @@ def histogram_shape(heights: Array, low: float, high: float) -> dict[str, Any]:
 def _decimals(value: float) -> int:
     text = f"{value:.10f}".rstrip("0")
     return len(text.split(".")[1])
+
+
+def bars_shape(
+    values: Array, labels: Sequence[str], text: Callable[[float], str]
+) -> dict[str, Any]:
+    """Bars up and down from zero, one a label, with a value axis.
+
+    Parameters
+    ----------
+    values : (n,)
+        In the shown unit; bars of values that are not finite are left out.
+    labels : n str
+    text : callable
+        Writes a value for the reader.
+    """
+    width, height = 640.0, 220.0
+    left, right, top, bottom = 58.0, width - 6.0, 8.0, height - 26.0
+    finite = values[np.isfinite(values)]
+    low = min(float(finite.min()) if finite.size else 0.0, 0.0)
+    high = max(float(finite.max()) if finite.size else 1.0, 0.0)
+    if high <= low:
+        high = low + 1.0
+    room = 0.06 * (high - low)
+    low, high = low - (room if low < 0 else 0.0), high + room
+
+    def up(value: float) -> float:
+        return bottom - (bottom - top) * (value - low) / (high - low)
+
+    slot = (right - left) / max(len(labels), 1)
+    every = max(1, math.ceil(len(labels) / 16))
+    bars = [
+        {
+            "x": f"{left + j * slot + 0.15 * slot:.1f}",
+            "y": f"{up(max(float(v), 0.0)):.1f}",
+            "width": f"{0.7 * slot:.1f}",
+            "height": f"{abs(up(float(v)) - up(0.0)):.1f}",
+            "down": bool(v < 0),
+            "title": f"{label}: {text(float(v))}",
+        }
+        for j, (v, label) in enumerate(zip(values, labels, strict=True))
+        if math.isfinite(v)
+    ]
+    levels = nice_ticks(low, high, 4)
+    digits = max((_decimals(v) for v in levels), default=0)
+    return {
+        "width": width,
+        "height": height,
+        "left": left,
+        "right": right,
+        "base": bottom,
+        "zero": f"{up(0.0):.1f}",
+        "bars": bars,
+        "ticks": [
+            {"x": f"{left + (j + 0.5) * slot:.1f}", "label": label}
+            for j, label in enumerate(labels)
+            if j % every == 0
+        ],
+        "levels": [{"y": f"{up(v):.1f}", "label": f"{v:+.{digits}f}"} for v in levels],
+    }

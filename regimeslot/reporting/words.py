@@ -15,6 +15,7 @@ __all__ = [
     "Unit",
     "count",
     "date",
+    "fixed",
     "probability",
     "share",
     "signed",
@@ -66,6 +67,7 @@ PERIODS = {
 }
 
 
+_HUGE = 1e6  # from here on digits before the point say no more than their number
 _HIDDEN = 1e-4  # of the last digit: less is rounding error of the machine
 
 
@@ -101,6 +103,8 @@ class Unit:
             return "n/a"
         digits = self.decimals + extra
         shown, sign = value * self.factor, "+" if plus else ""
+        if abs(shown) >= _HUGE:
+            return f"{shown:{sign}.1e}"
         if self.factor == 1.0 and _HIDDEN < abs(shown) * 10**digits < 0.5:
             return f"{shown:{sign}.2g}"  # beside large moves a small one must not become none
         return f"{_clean(shown, digits):{sign},.{digits}f}"
@@ -130,7 +134,16 @@ def count(number: float) -> str:
 
 def signed(value: float, decimals: int = 4) -> str:
     """Number that always shows its sign: a gain."""
-    return "n/a" if not math.isfinite(value) else f"{_clean(value, decimals):+,.{decimals}f}"
+    return fixed(value, decimals, "+")
+
+
+def fixed(value: float, decimals: int, sign: str = "") -> str:
+    """Number with so many decimals, or with an exponent where it is huge."""
+    if not math.isfinite(value):
+        return "n/a"
+    if abs(value) >= _HUGE:
+        return f"{value:{sign}.1e}"
+    return f"{_clean(value, decimals):{sign},.{decimals}f}"
 
 
 def share(value: float, decimals: int = 0) -> str:

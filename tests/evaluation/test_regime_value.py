@@ -112,9 +112,11 @@ def test_memory_alone_is_shown_without_features(moving) -> None:
     held = {"slots-single": 1.02 * WILD, "markov-t": 1.3 * WILD, "mixture-t": 0.014}
     value = regime_value(study_of(moving, held))
     table = value.to_frame()
-    assert table["features"].tolist() == [False] * 3
-    assert table["model"].tolist() == ["markov-t", "markov-t", "slots-single + markov-t"]
-    assert table["against"].tolist() == ["mixture-t", "slots-single", "slots-single + mixture-t"]
+    assert table["features"].tolist() == [False] * 4
+    pool = "slots-single + markov-t"
+    assert table["model"].tolist() == ["markov-t", "markov-t", pool, pool]
+    twin = "slots-single + mixture-t"
+    assert table["against"].tolist() == ["mixture-t", "slots-single", twin, "slots-single"]
     assert table["words"].tolist()[:2] == ["pays", "costs"]
     assert value.verdict.startswith("Without features memory pays (t ")
     assert value.absent == (
@@ -126,12 +128,16 @@ def test_memory_alone_is_shown_without_features(moving) -> None:
 def test_the_pool_beside_an_expert_is_the_mean_of_the_densities(moving) -> None:
     held = {"slots-single": 1.1 * WILD, "markov-t": 1.3 * WILD, "mixture-t": 0.014}
     study = study_of(moving, held)
-    row = regime_value(study).rows[-1].difference
+    row = regime_value(study).rows[-2].difference
     densities = np.exp(study.log_scores())
     gains = np.log((densities["slots-single"] + densities["markov-t"]) / 2) - np.log(
         (densities["slots-single"] + densities["mixture-t"]) / 2
     )
     assert_allclose(row.gain, gains.mean(), rtol=1e-9)
+    over = np.log((densities["slots-single"] + densities["markov-t"]) / 2)
+    alone = regime_value(study).rows[-1].difference
+    expected = (over - np.log(densities["slots-single"])).mean()
+    assert_allclose(alone.gain, expected, rtol=1e-9)
 
 
 def test_without_memory_a_gain_over_one_expert_is_not_one_of_regimes(outcomes) -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from regimeslot.reporting.palette import COLOURS, regime_classes
 from regimeslot.reporting.shapes import histogram_shape, nice_ticks, stack_shape
 from regimeslot.reporting.thin import decode, encode, encode_index, resolution
-from regimeslot.reporting.words import PERIODS, Unit, date, probability, share, signed, verdict
+from regimeslot.reporting.words import (
+    PERIODS,
+    Unit,
+    date,
+    fixed,
+    probability,
+    share,
+    signed,
+    verdict,
+)
 
 
 def test_dates_are_written_as_an_exchange_writes_them():
@@ -42,6 +51,13 @@ def test_no_minus_in_front_of_zero_and_no_certainty():
     assert probability(0.001) == "below 1 %"
     assert probability(1.0) == "100 %"
     assert share(float("nan")) == signed(float("nan")) == "n/a"
+
+
+def test_huge_numbers_are_short():
+    assert Unit.of("diff", 0.1).number(-3.3e24, plus=True) == "-3.3e+24"
+    assert signed(-99_851_123.4) == "-1.0e+08"
+    assert fixed(12345.678, 2) == "12,345.68"
+    assert fixed(float("nan"), 2) == "n/a"
 
 
 def test_small_values_of_a_series_keep_two_digits_and_noise_keeps_none():
