@@ -177,7 +177,7 @@ class History:
     ) -> tuple[pd.DataFrame, dict[pd.Timestamp, str]]:
         """Newer prices without bars to come, unfinished ones, and copies of the bar before."""
         frame, remarks = prices.frame, {}
-        limit = usable_until(now, prices.index, prices.symbol)
+        limit = max(usable_until(now, prices.index, prices.symbol), self.last)
         early = frame.index > limit
         for day in frame.index[early]:
             why = "dated in the future" if day > pd.Timestamp(now.date()) else "not over yet"

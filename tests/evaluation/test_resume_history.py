@@ -70,7 +70,7 @@ def test_rescaled_and_rounded_to_cents_is_no_restatement() -> None:
 def test_one_cent_in_a_history_that_was_not_rescaled_is_a_restatement() -> None:
     close = closes().round(2)
     changed = close.copy()
-    changed.iloc[305] += 0.03
+    changed.iloc[305] += 0.01
     news = history(close, 310).read(prices(changed), NOW)
     assert list(news.corrected) == list(close.index[305:307])
 
@@ -152,6 +152,16 @@ def test_week_dated_a_day_early_is_no_gap() -> None:
     index.iloc[305] -= pd.Timedelta(days=1)  # Good Friday
     moved = close.set_axis(pd.DatetimeIndex(index, name="Date"))
     assert history(close).read(prices(moved), NOW).notes == ()
+
+
+def test_a_dividend_that_came_late_into_the_fit_leaves_no_seam() -> None:
+    close = closes()
+    changed = close.copy()
+    changed.iloc[:100] *= 0.99
+    news = history(close, 310).read(prices(changed), NOW)
+    assert news.corrected == {}
+    assert "restated: 1 of 299 returns" in news.notes[0]
+    np.testing.assert_allclose(news.history.closes, close, rtol=1e-12)
 
 
 def bars(close: pd.Series) -> pd.DataFrame:
@@ -271,3 +281,12 @@ def test_a_month_is_over_when_it_is_whatever_day_it_is_dated_by() -> None:
     weeks = pd.date_range("2023-01-02", periods=36, freq="W-MON")
     assert not is_over(weeks[-1], datetime(2023, 9, 8, 12, tzinfo=UTC), weeks)
     assert is_over(weeks[-1], datetime(2023, 9, 11, 12, tzinfo=UTC), weeks)
+
+
+def test_a_clock_that_was_put_back_unmakes_no_bar() -> None:
+    close = closes()
+    known = history(close, 310)
+    news = known.read(prices(close), datetime(2020, 1, 1, tzinfo=UTC))
+    assert news.new == ()
+    assert news.history.last == close.index[309]
+    assert len(news.notes) == 10
