@@ -17,7 +17,7 @@ def overlay_section(view: View) -> dict[str, Any]:
     if not view.losses:
         return {
             "missing": f"A {view.noun} is nothing that can be held: an overlay needs the returns "
-            "of a price (--transform log-return)."
+            "of a price."
         }
     found = view.overlay
     if found is None:

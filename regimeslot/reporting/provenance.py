@@ -95,7 +95,7 @@ def settings_section(view: View) -> dict[str, Any]:
     if view.run is not None:
         settings |= _plain(view.run.settings)
         settings.pop("models", None)
-    rows += [(f"Setting {k}", str(v)) for k, v in settings.items()]
+    rows += [(f"Setting {k}", str(v)) for k, v in settings.items() if v is not None]
     if isinstance(models, dict):
         rows += [(f"Model {name}", str(setting)) for name, setting in models.items()]
     versions = view.run.versions if view.run is not None else {"regimeslot": regimeslot.__version__}

@@ -70,7 +70,8 @@ def regime_answer(view: View) -> dict[str, Any]:
                 "of": len(names),
                 "name": name,
                 "short": name.split(",")[0],
-                "probability": share(float(ahead[0, k])),
+                "probability": probability(float(ahead[0, k])),
+                "share": float(ahead[0, k]),
             }
             for k, name in enumerate(names)
         ],
@@ -358,5 +359,12 @@ def transition_section(view: View) -> dict[str, Any]:
             rows,
             text_columns=(0,),
         ),
-        "note": "At the features of the next session; with a gate they change from day to day.",
+        "note": _transition_note(view),
     }
+
+
+def _transition_note(view: View) -> str:
+    if str(view.regime_model).startswith("slots-"):
+        step = view.period.step
+        return f"At the features of the next {step}; a gate changes them from {step} to {step}."
+    return "Constant from one fit to the next: this model has no features."

@@ -81,16 +81,22 @@ def _regime(view: View) -> list[tuple[str, str]]:
     lines = _wrapped("Regime", said)
     for regime in part["regimes"]:
         lines.append(
-            ("", _cut(f"{_bar(regime['probability'])}  {regime['name']}", _WIDTH - _LABEL))
+            (
+                "",
+                _cut(
+                    f"{_bar(regime['share'])} {regime['probability']:>10}  {regime['name']}",
+                    _WIDTH - _LABEL,
+                ),
+            )
         )
     if part.get("caution"):
         lines += _wrapped("", part["caution"])
     return lines
 
 
-def _bar(probability: str) -> str:
-    filled = round(float(probability.split()[0]) * _BAR / 100)
-    return f"{'#' * filled}{'.' * (_BAR - filled)} {probability:>5}"
+def _bar(probability: float) -> str:
+    filled = round(probability * _BAR)
+    return f"{'#' * filled}{'.' * (_BAR - filled)}"
 
 
 def _trust(view: View) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ from regimeslot.reporting.words import count, date, share, signed
 __all__ = ["exceedance_chart", "gain_chart", "price_chart", "time_axis", "volatility_chart"]
 
 Array = NDArray[np.float64]
+_LONG = 16  # letters of a symbol that an axis has no room for
 _MOST_GROUPS = 40  # rows of a table: years, or longer stretches where there are more
 
 
@@ -47,7 +48,7 @@ def price_chart(view: View) -> dict[str, Any]:
         columns["price"] = encode(closes, step)
     headers, cells = [], []
     if closes is not None:
-        headers.append("Last price")
+        headers.append("Last price" if view.losses else "Last value")
         cells.append([_last(closes[rows]) for rows in _groups(view)[1]])
     title = "No regimes to shade: no regime model was run"
     names: list[str] = []
@@ -64,16 +65,20 @@ def price_chart(view: View) -> dict[str, Any]:
         title = _regime_title(names, likeliest, labels, groups, view.period.plural)
     # A proxy's prices go by its own symbol.
     symbol = view.name if view.run is None else view.run.prices.symbol
-    what = f"{symbol} {'price, log scale' if log else 'values'}"
+    kind = "price, log scale" if log else "values"
+    what = f"{symbol} {kind}"
+    label = what if len(symbol) <= _LONG else kind
+    heading = "Price and regimes" if view.losses else "Values and regimes"
     span = _span(view)
     return {
         "title": title,
         "alt": f"{what[0].upper() + what[1:]}, {span}, shaded by the likeliest regime. {title}.",
-        "y_label": what,
+        "heading": heading,
+        "y_label": label,
         "log": log,
         "regimes": names,
         "columns": columns,
-        "table": _by_group(view, "Price and regimes by year", headers, cells),
+        "table": _by_group(view, f"{heading} by year", headers, cells),
     }
 
 
@@ -121,7 +126,7 @@ def volatility_chart(view: View) -> dict[str, Any]:
         "title": title,
         "alt": f"Predicted standard deviation by {view.main} over absolute {_moves(view)}, "
         f"{_span(view)}. {title}.",
-        "y_label": f"{_moves(view)} and standard deviation, {name}",
+        "y_label": f"size and predicted std, {name}",
         "columns": {
             "y": encode(view.y * factor, step),
             "std": encode(np.where(np.isfinite(std), std, np.nan) * factor, step),

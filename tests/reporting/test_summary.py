@@ -11,7 +11,7 @@ from regimeslot.errors import InvalidInputError
 from regimeslot.forecast import MixtureForecast
 from regimeslot.reporting import summarize
 from regimeslot.reporting.provenance import banners
-from regimeslot.reporting.regimes import lasted
+from regimeslot.reporting.regimes import _transition_note, lasted
 from regimeslot.reporting.thin import decode
 from regimeslot.reporting.view import view_of
 
@@ -128,6 +128,7 @@ def test_values_at_zero_are_drawn_on_a_linear_axis(run, transform):
     assert (close == 0).any()
     assert not chart["log"]
     assert chart["y_label"] == "SIM values"
+    assert chart["heading"] == "Values and regimes"
     np.testing.assert_allclose(
         decode(chart["columns"]["price"]), close, rtol=0, atol=np.ptp(close) / 2000
     )
@@ -292,6 +293,18 @@ def test_each_regime_has_its_spells_and_extremes(run):
         assert row[column["Spells"]].text == str(numbers["spells"])
         assert row[column["Lowest, %"]].text == unit.number(numbers["worst"], plus=True)
         assert row[column["Expected spell, sessions"]].text == f"{numbers['expected_duration']:.1f}"
+
+
+def test_a_long_symbol_leaves_the_axis_to_what_it_shows(poisoned, xss):
+    chart = summarize(poisoned).charts["price"]
+    assert chart["y_label"] == "price, log scale"
+    assert chart["alt"].startswith(f"{xss} price")
+
+
+def test_transitions_of_a_gate_are_those_of_the_next_row(run):
+    assert "a gate changes them from session to session" in summarize(run).transition["note"]
+    plain = view_of(replace(run, regime_model="markov-t"))
+    assert _transition_note(plain).startswith("Constant from one fit to the next")
 
 
 def test_constant_weights_are_called_no_regimes(run):

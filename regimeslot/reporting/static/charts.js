@@ -198,7 +198,7 @@
       if (chart.columns.price) {
         const price = decode(chart.columns.price);
         const options = base(300, chart.y_label,
-          [{ label: "Price", stroke: colour("ink"), width: 1.3, value: number, points: { show: false } }], {});
+          [{ label: chart.y_label.endsWith("values") ? "Value" : "Price", stroke: colour("ink"), width: 1.3, value: number, points: { show: false } }], {});
         if (chart.log) {
           options.scales.y = {
             distr: 3,
