@@ -40,7 +40,8 @@ def forecast(
     """Forecast the next session with the models of the run folder RUN.
 
     Brings the prices up to date and moves the models past the new sessions without fitting
-    anything again. The folder is not changed.
+    anything again; where regimeslot update has recorded bars, it starts from those. The folder
+    is not changed.
     """
     from regimeslot.evaluation.folder import read_run
     from regimeslot.evaluation.resume import resume

@@ -180,13 +180,12 @@ def replace_file(target: Path, content: bytes) -> None:
 
 def _flush_names(folder: Path) -> None:
     """Make a renaming outlive a power cut, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # not every system opens folders, nor every disk flushes them
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def run_record(

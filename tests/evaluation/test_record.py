@@ -355,14 +355,17 @@ def test_folders_without_a_record(run: Path, tmp_path: Path) -> None:
         read_record(tmp_path / "nowhere")
 
 
-def test_failed_write_leaves_the_old_file(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_failed_write_leaves_the_old_file(
+    step: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bring(run, closes()[:610])
     before = (run / "record.jsonl").read_bytes()
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder.os, "fsync", full)
+    monkeypatch.setattr(folder.os, step, full)
     with pytest.raises(RegimeslotError, match="could not be written: no space left"):
         bring(run, closes())
     monkeypatch.undo()
