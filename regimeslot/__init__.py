@@ -23,6 +23,7 @@ _HOMES = {
     "Pool": "models.pool",
     "Prices": "prices",
     "Run": "evaluation.run",
+    "SequentialSlots": "models.sequential_slots",
     "SlotForecaster": "models.slot_forecaster",
     "SlotLSTM": "models.slot_lstm",
     "SlotLSTMCell": "models.slot_lstm",

@@ -15,6 +15,7 @@ _HOMES = {
     "OnlineSlotRegressor": "online_slots",
     "Pool": "pool",
     "Setting": "catalogue",
+    "SequentialSlots": "sequential_slots",
     "SlotForecaster": "slot_forecaster",
     "SlotLSTM": "slot_lstm",
     "SlotLSTMCell": "slot_lstm",

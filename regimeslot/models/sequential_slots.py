@@ -17,13 +17,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from regimeslot.errors import InvalidInputError, NotFittedError
+from regimeslot.models.sequential_parts import Slot, Target, check_sequences, check_targets
 from regimeslot.models.slot_chain import chain_posterior, cut, settled, shares
 from regimeslot.models.slot_gate import InputGate
 from regimeslot.models.slot_lstm_parts import check_size
@@ -36,42 +36,6 @@ ENOUGH = 3  # stretches in a row that make a regime, not an accident
 NOVELTY = 5.0  # standard deviations beyond a slot's usual error
 EXCESS = 0.05  # least share of the target's variance that a new slot must be about
 YOUNG = 10  # updates before a slot knows what error is usual
-
-
-@dataclass
-class _Slot:
-    """A network, its optimiser, and what errors it is used to.
-
-    ``variance`` (p,) is that of its errors; ``usual`` and ``spread`` are mean and variance of the
-    log error of a stretch, relative to the target's variance.
-    """
-
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    variance: Tensor
-    usual: float = 0.0
-    spread: float = 1.0
-    updates: int = 0
-
-
-@dataclass
-class _Target:
-    """Running mean and variance of the target: what a slot that knows nothing would forecast."""
-
-    n: float = 0.0
-    mean: Tensor = field(default_factory=lambda: torch.zeros(()))
-    square: Tensor = field(default_factory=lambda: torch.zeros(()))
-
-    def add(self, y: Tensor) -> None:
-        n = min(self.n, 1e5)
-        total = n + y.shape[0] * y.shape[1]
-        self.mean = (n * self.mean + y.sum((0, 1))) / total
-        self.square = (n * self.square + y.square().sum((0, 1))) / total
-        self.n = total
-
-    @property
-    def variance(self) -> Tensor:
-        return (self.square - self.mean**2).clamp(min=1e-12)
 
 
 class SequentialSlots:
@@ -146,8 +110,9 @@ class SequentialSlots:
         self.inputs = inputs
         self.random_state = random_state
         self.spawned_at_: list[int] = []
-        self._slots: list[_Slot] = []
-        self._target = _Target()
+        self._slots: list[Slot] = []
+        self._wide = True  # targets have a last axis
+        self._target = Target()
         self._gate: InputGate | None = None
         self._pool: list[tuple[Tensor, Tensor]] = []
         self._calls = 0
@@ -180,8 +145,6 @@ class SequentialSlots:
             self._begin(x, y)
         gate = self._known_gate()
         past = self._past if rows else None
-        if past is not None and len(past) != len(x):
-            past = None
         evidence, errors = self._evidence(x, y, past)
         learn = self._judge(evidence, errors, x, y)
         if len(self._pool) >= ENOUGH and self.n_slots_ < self.max_slots:
@@ -224,7 +187,7 @@ class SequentialSlots:
 
     def state_dict(self) -> dict[str, Any]:
         """All that was learned, as tensors and numbers that ``torch.save`` writes."""
-        return {
+        state = {
             "slots": [
                 {
                     "network": slot.network.state_dict(),
@@ -242,6 +205,7 @@ class SequentialSlots:
             "spawned_at": self.spawned_at_,
             "stream": (self._posterior, self._past),
         }
+        return copy.deepcopy(state)  # what comes later does not change it
 
     def load_state_dict(self, state: dict[str, Any]) -> Self:
         """Take over what :meth:`state_dict` gave; ``build`` must give the same network."""
@@ -259,7 +223,7 @@ class SequentialSlots:
             size, self._wide = state["sizes"]
             self._gate = InputGate(self.max_slots, size, stay=self.stay)
             self._gate.load_state_dict(state["gate"])
-        self._target = _Target(*state["target"])
+        self._target = Target(*state["target"])
         self._pool, self._calls = state["pool"], state["calls"]
         self.spawned_at_ = state["spawned_at"]
         self._posterior, self._past = state["stream"]
@@ -267,45 +231,13 @@ class SequentialSlots:
 
     def _check(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Sequences (B, T, D) and targets (B, T, p)."""
-        x = self._sequences(x)
-        lead = x.shape[:2]
-        whole = y if y.shape[:2] == lead and y.dim() in (2, 3) and len(lead) else y.unsqueeze(0)
-        if whole.shape[:2] != lead or whole.dim() not in (2, 3):
-            raise InvalidInputError(
-                f"expected a target for each of {lead[0]} sequences of {lead[1]} steps, got y of "
-                f"shape {tuple(y.shape)}"
-            )
-        self._finite("y", y)
-        wide = whole.dim() == 3
-        if self._slots and wide != self._wide:
-            raise InvalidInputError(
-                f"expected y {'with' if self._wide else 'without'} a last axis, as before, got "
-                f"shape {tuple(y.shape)}"
-            )
-        self._wide = wide
-        return x, whole if wide else whole.unsqueeze(2)
+        whole = self._sequences(x)
+        known = self._wide if self._slots else None
+        y, self._wide = check_targets(y, whole, x.dim() == 2, known)
+        return whole, y
 
     def _sequences(self, x: Tensor) -> Tensor:
-        if x.dim() not in (2, 3) or not x.numel():
-            raise InvalidInputError(
-                f"expected x of shape (rows, D) or (sequences, steps, D), none of them zero, got "
-                f"{tuple(x.shape)}"
-            )
-        if self._gate is not None and x.shape[-1] != self._gate.input_size:
-            raise InvalidInputError(
-                f"expected {self._gate.input_size} inputs, as before, got x of shape "
-                f"{tuple(x.shape)}"
-            )
-        self._finite("x", x)
-        return x if x.dim() == 3 else x.unsqueeze(0)
-
-    def _finite(self, name: str, value: Tensor) -> None:
-        if not torch.isfinite(value).all():
-            count = int((~torch.isfinite(value)).sum())
-            raise InvalidInputError(
-                f"expected finite {name}, got {count} NaN or infinite values among "
-                f"{value.numel()}; leave their rows out or fill them"
-            )
+        return check_sequences(x, None if self._gate is None else self._gate.input_size)
 
     def _begin(self, x: Tensor, y: Tensor) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -323,9 +255,9 @@ class SequentialSlots:
         self._slots.append(self._slot(network, self._target.variance.clone()))
         self.spawned_at_.append(self._calls)
 
-    def _slot(self, network: nn.Module, variance: Tensor) -> _Slot:
+    def _slot(self, network: nn.Module, variance: Tensor) -> Slot:
         optimiser = torch.optim.Adam(network.parameters(), self.learning_rate)
-        return _Slot(network, optimiser, variance)
+        return Slot(network, optimiser, variance)
 
     def _known_gate(self) -> InputGate:
         if self._gate is None:
@@ -415,7 +347,7 @@ class SequentialSlots:
             gate.count(self.n_slots_ - 1, steps, steps.steps.to(steps.z.dtype))
         self._pool = []
 
-    def _step(self, slot: _Slot, x: Tensor, y: Tensor, r: Tensor, errors: Tensor) -> None:
+    def _step(self, slot: Slot, x: Tensor, y: Tensor, r: Tensor, errors: Tensor) -> None:
         """One optimiser step on the steps a slot is responsible for, r (B, T)."""
         total = r.sum()
         square = (r.unsqueeze(2) * errors.square()).sum((0, 1)) / total
@@ -433,7 +365,7 @@ class SequentialSlots:
         nn.utils.clip_grad_norm_(slot.network.parameters(), 1.0)
         slot.optimiser.step()
 
-    def _settle(self, slot: _Slot, log_error: Tensor) -> None:
+    def _settle(self, slot: Slot, log_error: Tensor) -> None:
         """Follow what errors are usual: quickly, for a network still gets better."""
         if not len(log_error):
             return

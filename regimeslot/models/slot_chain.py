@@ -74,7 +74,7 @@ def shares(log_likelihood: Tensor) -> Tensor:
     """
     K, B = log_likelihood.shape
     share = log_likelihood.new_full((K,), 1 / K)
-    for _ in range(20):
+    for _ in range(10):
         posterior = torch.softmax(log_likelihood + share.log().unsqueeze(1), 0)
         share = (posterior.sum(1) + 0.01) / (B + 0.01 * K)
     return share
@@ -88,4 +88,4 @@ def settled(r: Tensor, steps: Tensor) -> Tensor:
     """
     needed = (0.5 * steps.sum(0)).clamp(max=STRETCH).unsqueeze(1)
     r = r * ((r.sum(0) >= needed) & (needed > 0)).any(0)
-    return r / r.sum(2, keepdim=True).clamp(min=1e-300)
+    return r / r.sum(2, keepdim=True).clamp(min=torch.finfo(r.dtype).tiny)

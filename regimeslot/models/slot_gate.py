@@ -252,7 +252,7 @@ class InputGate(nn.Module):
         eye = torch.eye(q, dtype=M.dtype, device=M.device)
         eye[0, 0] = RIDGE
         U, C, V = M[:, :q, :q], M[:, :q, -D:], M[:, -D:, -D:]
-        coef = torch.linalg.solve(U + (RIDGE + 1 / (n + 1)) * eye, C)
+        coef = torch.linalg.solve(U + (RIDGE + (1 + 0.1 * q) / (n + 1)) * eye, C)
         left = V - C.mT @ coef - coef.mT @ C + coef.mT @ U @ coef
         prior = D + 2.0
         eye = torch.eye(D, dtype=M.dtype, device=M.device)
@@ -286,30 +286,39 @@ class InputGate(nn.Module):
         self.sequences[slot] += n
 
     def _take_in(self, rows: GateSteps, log_density: Tensor) -> Tensor:
-        """Give sequences unlike all known ones the next slot, if it explains them that much."""
+        """Give sequences unlike all known ones the next slot, if it forecasts them better."""
         K, steps = self.n_used, rows.steps
         score = _sequence_mean(log_density, steps)
         known = score.amax(0)
         members = self._novel(score, steps.sum(0))
-        n_parameters = self.moment.shape[1] * self.input_size
+        if not members.any() or not self._better(rows, members, log_density.amax(0)):
+            return log_density
         for _ in range(3):  # the new slot's sequences are those that it explains best
-            if steps[:, members].sum() <= self.moment.shape[1]:
-                break
             self.rows[K] = 0
             self.count(K, rows, (steps & members).to(rows.z.dtype))
             grown = self.log_density(rows, K + 1)
             mine = _sequence_mean(grown, steps)[K]
-            members = members & (mine > known)
-        else:
-            gain = ((mine - known) * steps.sum(0))[members].sum()
-            if gain > 5 + 0.5 * n_parameters * torch.log(self.rows[K]):
-                self._experience(K, mine[members])
-                # What it has seen is counted with the rest of the batch.
-                self.rows[K] = self.rows[K].clamp(max=1)
-                return grown
+            members = mine > known
+        self._experience(K, mine[members])
+        self.rows[K] = self.rows[K].clamp(max=1)  # they are counted with the rest of the batch
+        return grown
+
+    def _better(self, rows: GateSteps, members: Tensor, known: Tensor) -> bool:
+        """Whether a slot fitted to half of the members explains the other half better, by 5 nats.
+
+        ``known`` (T, B) is the log density of the best slot there is.
+        """
+        K, steps = self.n_used, rows.steps & members
+        rank = members.cumsum(0)
+        half = (rank % 2 == 0).expand_as(steps)
+        if int(rank[-1]) == 1:  # a single sequence is halved in time
+            half = 2 * steps.cumsum(0) <= steps.sum(0)
+        self.count(K, rows, (steps & half).to(rows.z.dtype))
+        fitted = bool(self.rows[K] > 0)
+        gain = (self.log_density(rows, K + 1)[K] - known) * (steps & ~half)
         self.rows[K] = 0
         self.moment[K] = 0
-        return log_density
+        return fitted and float(gain.sum()) > 5
 
     def _novel(self, score: Tensor, n_steps: Tensor) -> Tensor:
         """Which sequences their best slot explains much worse than those it knows, (B,) bool."""
