@@ -156,6 +156,16 @@ def test_second_series(tmp_path: Path) -> None:
     whole = in_one_go(place, closes(), "slots-markov", market=market.to_frame())
     same(held.forecasts("slots-markov"), whole)
     assert list(held.market_moves.index) == list(market.index[FIT:])
+    restated = market.copy()
+    restated.iloc[620] *= 1.02
+    again = update(read_run(place), models(place), prices(closes()), prices(restated), now=NOW)
+    assert again.added == 0
+    assert "2 bars were restated" in again.notes[0]
+    assert list(lines(place)[-1]["corrected_market"]) == [
+        f"{day:%Y-%m-%d}" for day in market.index[620:622]
+    ]
+    now = np.log(restated).diff().iloc[FIT:]
+    np.testing.assert_allclose(read_record(place).market_moves, now, rtol=1e-9)
 
 
 # ------------------------------------------------------------------------------ never rewritten
