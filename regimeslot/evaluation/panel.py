@@ -1,24 +1,31 @@
-"""A panel: the same models on many series, resumable, in parallel, and one table of it all."""
+"""A panel: the same models on many series, in parallel, and never a finished series again."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
-import secrets
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regimeslot.errors import InvalidInputError, RegimeslotError
-from regimeslot.evaluation.comparison import score_difference
-from regimeslot.evaluation.comparison_checks import as_share
-from regimeslot.evaluation.comparison_many import model_confidence_set, study_losses
-from regimeslot.evaluation.walk_forward import REFERENCES, walk_forward
+from regimeslot.errors import (
+    InvalidInputError,
+    RegimeslotError,
+    RegimeWarning,
+    TooFewRowsError,
+)
+from regimeslot.evaluation.comparison_many import study_losses
+from regimeslot.evaluation.keep import file_name, whole
+from regimeslot.evaluation.panel_result import SCORES, Panel
+from regimeslot.evaluation.walk_forward import Study, walk_forward
+from regimeslot.models.catalogue import Setting, make_forecaster
+from regimeslot.models.pool import Pool
 from regimeslot.parallel import map_tasks
+from regimeslot.prices import infer_frequency
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,127 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SCORES", "Panel", "run_panel"]
 
-SCORES = ("log_score", "crps", "qlike")
-
 Progress = Callable[[int, int, str], None]
 
-
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """Losses of several models on many series.
-
-    Attributes
-    ----------
-    losses : dict of DataFrame
-        By series: rows forecast, columns (score, model), smaller is better.
-    horizons : dict of int
-        By series: rows that a target covers.
-    failures : dict of str
-        Series that could not be run, and why.
-    model_failures : dict of dict
-        By series: models that could not be run on it, and why.
-    """
-
-    losses: dict[str, pd.DataFrame]
-    horizons: dict[str, int]
-    failures: dict[str, str] = field(default_factory=dict)
-    model_failures: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def gains(self, against: str, score: str = "log_score") -> pd.DataFrame:
-        """Gain of each model over one reference, on each series where both were run.
-
-        Parameters
-        ----------
-        against : str
-            The reference model.
-        score : str
-            "log_score" (nats a row), "crps" (unit of the series) or "qlike".
-
-        Returns
-        -------
-        DataFrame
-            Columns series, model, gain (positive is better), t, p, n. Each p is of one comparison.
-        """
-        import pandas as pd
-
-        if score not in SCORES:
-            raise InvalidInputError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
-        records = []
-        for series, losses in self.losses.items():
-            table = losses[score]
-            if against not in table:
-                continue
-            for model in table.columns.drop(against):
-                d = score_difference(
-                    -table[model].to_numpy(),
-                    -table[against].to_numpy(),
-                    horizon=self.horizons[series],
-                )
-                records.append((series, model, d.gain, d.t, d.p, len(table)))
-        return pd.DataFrame(records, columns=["series", "model", "gain", "t", "p", "n"])
-
-    def confidence_sets(
-        self, level: float = 0.9, score: str = "log_score", draws: int = 1000
-    ) -> pd.DataFrame:
-        """Whether each model (columns) is in the confidence set of each series (rows)."""
-        import pandas as pd
-
-        rows = {}
-        for series, losses in self.losses.items():
-            table = pd.DataFrame(losses[score])
-            if table.shape[1] > 1:
-                rows[series] = model_confidence_set(table, level=level, draws=draws)["included"]
-        return pd.DataFrame(rows).T.rename_axis(index="series", columns="model")
-
-    def table(
-        self,
-        against: Sequence[str] | None = None,
-        *,
-        score: str = "log_score",
-        size: float = 0.05,
-    ) -> pd.DataFrame:
-        """One row per model and reference, over all series.
-
-        Parameters
-        ----------
-        against : sequence of str, optional
-            References; default those of a study that were run.
-        score : str
-            As in :meth:`gains`.
-        size : float
-            p below which a series counts as significant. Each is of one comparison: of equally good
-            models, half of this share of the series comes out as better by chance.
-
-        Returns
-        -------
-        DataFrame
-            Indexed by model and against: ``series``, ``mean_gain`` (all series weigh the same),
-            ``won``, ``significant`` and ``significantly_worse`` (numbers of series).
-        """
-        import pandas as pd
-
-        level = as_share(size, "size")
-        held = {model for losses in self.losses.values() for model in losses[score].columns}
-        wanted = [name for name in (against or REFERENCES) if name in held]
-        records = []
-        for reference in wanted:
-            gains = self.gains(reference, score)
-            for model, rows in gains.groupby("model", sort=False):
-                told = rows["p"] < level
-                records.append(
-                    {
-                        "model": model,
-                        "against": reference,
-                        "series": len(rows),
-                        "mean_gain": rows["gain"].mean(),
-                        "won": int((rows["gain"] > 0).sum()),
-                        "significant": int((told & (rows["gain"] > 0)).sum()),
-                        "significantly_worse": int((told & (rows["gain"] < 0)).sum()),
-                    }
-                )
-        columns = ["series", "mean_gain", "won", "significant", "significantly_worse"]
-        result = pd.DataFrame(records, columns=["model", "against", *columns])
-        return result.set_index(["model", "against"])
+_TRAIN_ROWS = 2500  # ten years of days
+_LEAST_ROWS = 100  # of a first fit
+_ROWS_A_YEAR = {"daily": 252, "weekly": 52, "monthly": 12, "quarterly": 4, "yearly": 1}
 
 
 @dataclass(frozen=True)
@@ -165,8 +56,9 @@ def run_panel(
     models: Sequence[str] | Mapping[str, Forecaster],
     *,
     folder: str | os.PathLike[str] | None = None,
-    train_size: int = 2500,
-    refit_every: int = 252,
+    first: Any = None,
+    train_size: int | None = 2500,
+    refit_every: int | None = 252,
     expanding: bool = True,
     random_state: int | None = 0,
     n_jobs: int = 1,
@@ -183,7 +75,13 @@ def run_panel(
     folder : path, optional
         Where each series' losses are kept, one file written whole or not at all. A panel that was
         stopped continues there; a file of other data or settings is done anew.
-    train_size, refit_every, expanding, random_state
+    first : label, optional
+        First row to forecast, such as a date, so that series of different lengths are forecast over
+        the same time; ``train_size`` is then not used.
+    train_size, refit_every : int, optional
+        As in ``walk_forward``; None is what suits each series: 2,500 returns, or half of a shorter
+        one, and a year of rows.
+    expanding, random_state
         As in ``walk_forward``.
     n_jobs : int
         Processes.
@@ -225,6 +123,7 @@ def run_panel(
                 f"cannot keep results in {place}: {error.strerror}; name another folder"
             ) from error
     options = {
+        "first": first,
         "train_size": train_size,
         "refit_every": refit_every,
         "expanding": expanding,
@@ -236,8 +135,14 @@ def run_panel(
         if isinstance(outcome, str):
             panel.failures[name] = outcome
         else:
-            panel.losses[name] = _split(outcome)
+            parts = _split(outcome)
+            panel.losses[name] = parts[list(SCORES)]
+            panel.uniforms[name] = _under(parts, "uniform")
+            panel.states[name] = _under(parts, "state").astype(int)
             panel.horizons[name] = int(outcome.attrs["horizon"])
+            panel.seconds[name] = float(outcome.attrs["seconds"])
+            if outcome.attrs["warnings"]:
+                panel.warnings[name] = list(outcome.attrs["warnings"])
             if outcome.attrs["failures"]:
                 panel.model_failures[name] = outcome.attrs["failures"]
         if progress is not None:
@@ -254,24 +159,80 @@ def _run_one(task: _Task) -> tuple[str, pd.DataFrame | str]:
         dataset = task.dataset() if callable(task.dataset) else task.dataset
         key = _key(dataset, task)
         if task.place is not None:
-            kept = _read(task.place / _file_name(task.name), key)
+            kept = _read(task.place / file_name(task.name), key)
             if kept is not None:
                 return task.name, kept
-        study = walk_forward(task.models, dataset, **task.options)
-        flat = {
-            f"{score}:{model}": losses
-            for score in SCORES
-            for model, losses in study_losses(study, score).items()
-        }
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", RegimeWarning)
+            study = walk_forward(task.models, dataset, **_walk_options(dataset, task.options))
+        flat = _columns(study)
     except (RegimeslotError, ArithmeticError, ValueError) as error:
         return task.name, f"{type(error).__name__}: {error}"
     import pandas as pd
 
     result = pd.DataFrame(flat, index=study.y.index)
-    result.attrs = {"key": key, "horizon": dataset.horizon, "failures": study.failures}
+    result.attrs = {
+        "key": key,
+        "horizon": dataset.horizon,
+        "failures": study.failures,
+        "warnings": sorted({str(warning.message) for warning in said}),
+        "seconds": sum(
+            s for n, s in study.seconds.items() if not isinstance(study.models[n], Pool)
+        ),
+    }
     if task.place is not None:
-        _write(task.place / _file_name(task.name), result)
+        whole(task.place / file_name(task.name), result.to_parquet)
     return task.name, result
+
+
+def _walk_options(dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of ``walk_forward`` for one series, what was left open filled in."""
+    first, rest = options["first"], {n: v for n, v in options.items() if n != "first"}
+    if rest["refit_every"] is None:
+        rest["refit_every"] = year_of_rows(dataset.index)
+    if first is not None:
+        before = int(dataset.index.searchsorted(first))
+        if not 0 < before < len(dataset):
+            raise TooFewRowsError(
+                f"the rows with features run from {dataset.index[0]} to {dataset.index[-1]}: some "
+                f"must lie before the first forecast, {first}, and some after"
+            )
+        rest["train_size"] = dataset.skipped + before
+    elif rest["train_size"] is None:
+        rest["train_size"] = usual_train_size(dataset)
+    return rest
+
+
+def usual_train_size(dataset: Dataset) -> int:
+    """Ten years of days, or half of a shorter series, but enough for a first fit."""
+    least = dataset.skipped + _LEAST_ROWS
+    return min(_TRAIN_ROWS, max(least, dataset.skipped + len(dataset) // 2))
+
+
+def year_of_rows(index: pd.Index) -> int:
+    """Rows that make a year, by the dates; 252 where there are none."""
+    import pandas as pd
+
+    if not isinstance(index, pd.DatetimeIndex) or len(index) < 2:
+        return 252
+    return _ROWS_A_YEAR.get(infer_frequency(index), 252)
+
+
+def _columns(study: Study) -> dict[str, Any]:
+    """What is kept of a study: losses, probability integral transforms and likeliest regimes."""
+    flat: dict[str, Any] = {
+        f"{score}:{model}": losses
+        for score in SCORES
+        for model, losses in study_losses(study, score).items()
+    }
+    y = study.y.to_numpy(np.float64)
+    for model, forecast in study.forecasts.items():
+        flat[f"uniform:{model}"] = forecast.cdf(y)
+        # Experts come from calm to wild in every fit; those of a pool are of several models.
+        if forecast.n_components > 1 and not isinstance(study.models[model], Pool):
+            flat[f"state:{model}"] = forecast.weights.argmax(axis=1).astype(float)
+    return flat
 
 
 def _split(flat: pd.DataFrame) -> pd.DataFrame:
@@ -281,6 +242,12 @@ def _split(flat: pd.DataFrame) -> pd.DataFrame:
     pairs = [tuple(str(column).split(":", 1)) for column in flat.columns]
     columns = pd.MultiIndex.from_tuples(pairs, names=["score", "model"])
     return pd.DataFrame(flat.to_numpy(), index=flat.index, columns=columns)
+
+
+def _under(parts: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Columns of one kind by model; none where there are none of it."""
+    inside = parts.columns.get_level_values(0) == kind
+    return parts.loc[:, inside].droplevel(0, axis=1)
 
 
 def _key(dataset: Dataset, task: _Task) -> str:
@@ -293,16 +260,13 @@ def _key(dataset: Dataset, task: _Task) -> str:
     for part in (dataset.X, dataset.y):
         digest.update(np.ascontiguousarray(pd.util.hash_pandas_object(part).to_numpy()).tobytes())
     models = task.models
-    named = dict(models.items()) if isinstance(models, Mapping) else list(models)
+    if not isinstance(models, Mapping):
+        setting = Setting(dataset.horizon, dataset.transform, task.options["random_state"])
+        models = {name: make_forecaster(name, setting) for name in models}
+    named = dict(models)
     said = (list(dataset.X.columns), dataset.horizon, dataset.transform, named, task.options)
     digest.update(repr((said, SCORES, regimeslot.__version__)).encode())
     return digest.hexdigest()
-
-
-def _file_name(name: str) -> str:
-    """Readable, and different for different names whatever is in them."""
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:40] or "series"
-    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.parquet"
 
 
 def _read(path: Path, key: str) -> pd.DataFrame | None:
@@ -314,14 +278,3 @@ def _read(path: Path, key: str) -> pd.DataFrame | None:
     except (OSError, ValueError):
         return None
     return kept if kept.attrs.get("key") == key else None
-
-
-def _write(path: Path, losses: pd.DataFrame) -> None:
-    draft = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    try:
-        losses.to_parquet(draft)
-        os.replace(draft, path)
-    except OSError as error:
-        raise RegimeslotError(f"the result {path} could not be written: {error}") from error
-    finally:  # a stop leaves no litter; after the renaming there is nothing to remove
-        draft.unlink(missing_ok=True)

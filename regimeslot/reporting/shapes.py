@@ -216,7 +216,7 @@ def bars_shape(
         for j, (v, label) in enumerate(zip(values, labels, strict=True))
         if math.isfinite(v)
     ]
-    levels = nice_ticks(low, high, 4)
+    levels = nice_ticks(low, high, 5)
     digits = max((_decimals(v) for v in levels), default=0)
     return {
         "width": width,
