@@ -57,9 +57,10 @@ class SlotLSTMForecaster(Forecaster):
 
     where h_t is the output of a :class:`regimeslot.SlotLSTM` that has read the rows t - window + 1
     to t, from an empty memory. The experts are a :class:`SlotForecaster` with constant weights,
-    linear in the features of row t; V starts at zero, so that training starts at a good forecast
-    and ends, by early stopping, where the last rows say that the memory no longer helps. The head
-    is :class:`regimeslot.models.slot_lstm_network.RecurrentHead`.
+    linear in the features of row t; V starts at zero, so that training starts at a good forecast,
+    ends where the last rows say that more of it no longer helps, and leaves the experts alone where
+    they do not show that the memory helps at all. The head is
+    :class:`regimeslot.models.slot_lstm_network.RecurrentHead`.
 
     Only features enter the memory, so that a forecast depends on X alone; a target's own past
     enters as columns of X, which :func:`regimeslot.make_dataset` makes.
@@ -110,7 +111,8 @@ class SlotLSTMForecaster(Forecaster):
         Weights of each network by name.
     training_ : list of dict
         Of each network: ``scores`` on the last rows before and after each pass (nats a row),
-        ``best`` the pass that was kept, 0 for the start.
+        ``best`` the pass that was kept, 0 for the start, and whether it is ``in_use``: one that
+        does not beat the experts alone by a standard error is silenced.
     hidden_size_ : units that were used
     interrupted_ : whether Ctrl-C ended the fit
 
@@ -266,7 +268,9 @@ class SlotLSTMForecaster(Forecaster):
                 head = self._head(seed, previous["networks_"][number] if previous else None)
                 result = train(head, rows, schedule, np.random.default_rng(seed), step)
                 self.networks_.append({n: v.numpy() for n, v in head.state_dict().items()})
-                self.training_.append({"scores": list(result.scores), "best": result.best})
+                self.training_.append(
+                    {"scores": list(result.scores), "best": result.best, "in_use": result.in_use}
+                )
                 self.interrupted_ = result.interrupted
 
     def _sizes(self, columns: list[str]) -> list[Any]:

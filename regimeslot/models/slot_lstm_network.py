@@ -114,9 +114,14 @@ class RecurrentHead(nn.Module):
                 input_size, hidden_size, n_slots=memory_slots, memory_span=max(memory_span, 2.0)
             )
         self.output = nn.Linear(hidden_size, 3 * n_slots)
-        self.raw_tail = nn.Parameter(torch.zeros(n_slots))
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        self.raw_tail = nn.Parameter(torch.empty(n_slots))
+        self.silence()
+
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Leave the experts as they are, whatever the recurrent layer says."""
+        for parameter in (self.output.weight, self.output.bias, self.raw_tail):
+            parameter.zero_()
 
     def forward(self, windows: Tensor, experts: Experts) -> Experts:
         """Experts moved by what the windows hold.

@@ -60,27 +60,38 @@ class TrainingRows:
         """Rows of a stretch that are scored."""
         return self.window - self.window // 2
 
-    def log_score(self, head: RecurrentHead, ends: Rows, weights: Tensor) -> Tensor:
-        """Weighted mean log density over the scored rows of the stretches before ``ends``."""
+    def log_densities(self, head: RecurrentHead, ends: Rows) -> tuple[Tensor, Tensor]:
+        """Log densities (M, B) of the scored rows of the stretches before ``ends``; the rows."""
         stretches = rolling_windows(self.features, self.window)[ends - self.window]
         windows = torch.from_numpy(stretches.swapaxes(0, 1).astype(np.float32))
         rows = torch.from_numpy(ends + np.arange(-self.scored, 0)[:, None])
-        density = head(windows, self.experts[rows]).log_density(self.targets[rows])
-        chosen = weights[rows]
-        return (density * chosen).sum() / chosen.sum()
+        return head(windows, self.experts[rows]).log_density(self.targets[rows]), rows
+
+    def log_score(self, head: RecurrentHead, ends: Rows) -> Tensor:
+        """Weighted mean log density over the scored rows of the stretches before ``ends``."""
+        densities, rows = self.log_densities(head, ends)
+        weights = self.weights[rows]
+        return (densities * weights).sum() / weights.sum()
 
     def training_ends(self, rng: np.random.Generator) -> Rows:
         """Where the stretches of one pass end, in random order, cut at a random place."""
         shift = rng.integers(min(self.scored, self.stop - self.window + 1))
         return rng.permutation(np.arange(self.stop - shift, self.window - 1, -self.scored))
 
-    def check_score(self, head: RecurrentHead) -> float:
-        """Mean log density of the rows from ``check`` on."""
-        ends = np.arange(len(self.features), self.check, -self.scored)
-        counted = torch.zeros_like(self.weights)
-        counted[self.check :] = 1
-        with torch.no_grad():
-            return float(self.log_score(head, ends, counted))
+    @torch.no_grad()
+    def check_densities(self, head: RecurrentHead) -> Tensor:
+        """Log density of each row from ``check`` on."""
+        densities, rows = self.log_densities(
+            head, np.arange(len(self.features), self.check, -self.scored)
+        )
+        found = torch.empty(len(self.features))
+        found[rows] = densities
+        return found[self.check :]
+
+    def expert_densities(self) -> Tensor:
+        """The same by the experts alone."""
+        last = slice(self.check, None)
+        return self.experts[last].log_density(self.targets[last])
 
 
 @dataclass(frozen=True)
@@ -110,13 +121,15 @@ class Training:
 
     Attributes
     ----------
-    scores : check score before the first pass and after each, nats a row
-    best : pass after which the state that was kept stood; 0 is the state it began with
+    scores : mean log density of the rows that decide, before the first pass and after each
+    best : pass with the best of them; 0 is the state it began with
+    in_use : whether that one beats the experts alone by more than a standard error
     interrupted : whether Ctrl-C ended it
     """
 
     scores: tuple[float, ...]
     best: int
+    in_use: bool
     interrupted: bool
 
 
@@ -128,6 +141,10 @@ def train(
     step: Callable[[int], None] = lambda epoch: None,
 ) -> Training:
     """Maximise the likelihood with Adam; leave ``head`` in the state of the best check score.
+
+    A state that does not beat the experts alone by one standard error is silenced: of two models
+    that are hardly told apart the simpler is kept (Breiman, Friedman, Olshen and Stone 1984). Its
+    recurrent layer stays as it is, for a later fit to go on from.
 
     Ctrl-C ends the training as running out of patience does, and the result says so: whoever calls
     decides what else to stop.
@@ -143,8 +160,8 @@ def train(
     step : callable, optional
         Called with the number of each pass before it begins.
     """
-    best, state, number = rows.check_score(head), copy.deepcopy(head.state_dict()), 0
-    scores, interrupted = [best], False
+    best, state, number = rows.check_densities(head), copy.deepcopy(head.state_dict()), 0
+    scores, interrupted = [float(best.mean())], False
     total = float(rows.weights[: rows.stop].sum())
     optimiser = torch.optim.Adam(head.parameters(), schedule.learning_rate)
     try:
@@ -154,21 +171,25 @@ def train(
                 if not len(ends):
                     continue  # fewer stretches than batches
                 penalty = head.penalty(schedule.cell_penalty, schedule.output_penalty) / total
-                loss = penalty - rows.log_score(head, ends, rows.weights)
+                loss = penalty - rows.log_score(head, ends)
                 optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(head.parameters(), _LONGEST_GRADIENT)
                 optimiser.step()
-            score = rows.check_score(head)
-            scores.append(score)
-            if score > best + _LEAST_GAIN:
-                best, state, number = score, copy.deepcopy(head.state_dict()), epoch
+            densities = rows.check_densities(head)
+            scores.append(float(densities.mean()))
+            if scores[-1] > scores[number] + _LEAST_GAIN:
+                best, state, number = densities, copy.deepcopy(head.state_dict()), epoch
             elif epoch - number >= schedule.patience:
                 break
     except KeyboardInterrupt:
         interrupted = True
     head.load_state_dict(state)
-    return Training(tuple(scores), number, interrupted)
+    gain = best - rows.expert_densities()
+    in_use = bool(gain.mean() > gain.std(correction=0) / len(gain) ** 0.5)
+    if not in_use:
+        head.silence()
+    return Training(tuple(scores), number, in_use, interrupted)
 
 
 @contextmanager

@@ -174,10 +174,10 @@ def test_training_reads_no_target_of_the_rows_that_stop_it():
     head = RecurrentHead(2, 4, n_slots=1, memory_slots=2)
     for seed in range(20):
         ends = rows.training_ends(np.random.default_rng(seed))
-        assert torch.isfinite(rows.log_score(head, ends, rows.weights))
+        assert torch.isfinite(rows.log_score(head, ends))
 
 
-def test_check_score_is_the_mean_over_the_last_rows():
+def test_check_densities_are_those_of_the_last_rows():
     """Against one window a row, where memory fades within half a window: any history is enough."""
     rows = training_rows(check=243)
     head = RecurrentHead(2, 4, n_slots=1, memory_slots=1)
@@ -188,8 +188,8 @@ def test_check_score_is_the_mean_over_the_last_rows():
         windows = np.stack([rows.features[t - 15 : t + 1] for t in range(243, 300)], axis=1)
         h = head.cell(torch.from_numpy(windows.astype(np.float32)))[0][-1]
         moved = head.move(rows.experts[slice(243, 300)], h)
-        expected = float(moved.log_density(rows.targets[243:]).mean())
-    assert rows.check_score(head) == pytest.approx(expected, rel=1e-5)
+        expected = moved.log_density(rows.targets[243:])
+    np.testing.assert_allclose(rows.check_densities(head), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_early_stopping_keeps_the_best_state():
@@ -200,8 +200,26 @@ def test_early_stopping_keeps_the_best_state():
     scores = np.array(result.scores)
     assert len(scores) - 1 == result.best + 4 < 60  # it ran out of patience, not of passes
     assert scores[result.best] >= scores.max() - 1e-5
-    assert rows.check_score(head) == scores[result.best]
+    assert result.in_use
+    assert float(rows.check_densities(head).mean()) == scores[result.best]
     assert scores[-1] < scores[result.best] - 1e-3  # the last state was a worse one
+
+
+def test_a_network_that_chance_explains_is_silenced():
+    rows = training_rows()
+    rows.targets[:] = torch.randn(300, generator=torch.Generator().manual_seed(0))
+    silenced = 0
+    for seed in range(6):
+        torch.manual_seed(seed)
+        head = RecurrentHead(2, 4, n_slots=1, memory_slots=2)
+        cell = {n: v.clone() for n, v in head.cell.state_dict().items()}
+        result = train(head, rows, Schedule(5, 5, 2, 0.01, 0.0, 0.0), np.random.default_rng(seed))
+        alone = torch.equal(rows.check_densities(head), rows.expert_densities())
+        assert alone == (not result.in_use)
+        if alone and result.best:
+            assert any((v != cell[n]).any() for n, v in head.cell.state_dict().items())
+        silenced += alone
+    assert silenced >= 3
 
 
 def test_memory_learns_what_linear_experts_cannot_see():

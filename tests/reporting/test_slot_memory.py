@@ -58,7 +58,7 @@ def test_a_bare_study_shows_it_too(remembering):
 def test_rows_without_a_whole_window_are_blank(remembering):
     dataset = remembering.dataset
     longer = remembering.models["slot-lstm"].clone(window=430).fit(dataset.X, dataset.y)
-    held = {"slot-lstm": longer}
+    held = {**remembering.models, "slot-lstm": longer}
     run = replace(remembering, models=held, study=replace(remembering.study, models=held))
     memory = memory_of(view_of(run))[1]
     blank = memory.read.isna().all(axis=1).to_numpy()
