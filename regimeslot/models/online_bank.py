@@ -276,3 +276,12 @@ class SlotBank:
         """Put back what :meth:`get_state` gave, and leave further slots alone."""
         for name in _FIELDS:
             getattr(self, name)[: len(state[name])] = state[name]
+
+    def get_slot(self, slot: int) -> dict[str, Array]:
+        """Copies of one slot's statistics."""
+        return {name: getattr(self, name)[slot : slot + 1].copy() for name in _FIELDS}
+
+    def set_slot(self, slot: int, state: dict[str, Array]) -> None:
+        """Put back what :meth:`get_slot` gave."""
+        for name in _FIELDS:
+            getattr(self, name)[slot : slot + 1] = state[name]

@@ -33,6 +33,7 @@ _SIGNAL = 30.0  # prior share of the signal in the variance of y over that of th
 _WIDE = 4.0  # outliers are at least this many times as wide as the slot's noise
 _SURPRISE = 0.05  # probability of a new law that starts a candidate
 _HOPELESS = 1e-8  # probability under which a candidate is given up
+_PROBATION = 3.0  # rows after which a slot that came into force keeps what it learned
 _GATE_ROWS = 100.0  # rows after which a slot's own view of the features counts half
 _WARM_UP = 16  # rows from which the units are taken
 _CENTRED_FROM = 10  # rows that show a mean; fewer are measured from zero
@@ -43,6 +44,8 @@ _STATE = (
     "advantage",
     "probs",
     "names",
+    "taken",
+    "saved",
     "born",
     "rows",
     "switches",
@@ -123,6 +126,8 @@ class OnlineSlots:
         self.before: dict[str, Array] | None = None  # the slots when the candidate started
         self.probs: list[float] = []  # filtered, slots and then candidate
         self.names: list[int] = []
+        self.taken: list[float] = []  # rows of each slot since it came into force
+        self.saved: list[dict[str, Any] | None] = []  # each slot as it was then, on probation
         self.events: list[Event] = []
         self.born = 0
         self.rows = 0
@@ -241,20 +246,41 @@ class OnlineSlots:
             if density[K] > 0.0 and against > 0.0:
                 self.advantage += math.log(density[K] / against)
         self.probs = [j / total for j in joint]
-        outer = row[:, None] * row
+        outer, threshold = row[:, None] * row, self.settings.threshold
         for k in range(S):
             # A candidate is the hypothesis that all rows since its start are its own.
             share = 1.0 if k == K else self.probs[k]
-            if share > self.settings.threshold:
-                sure = inside[k] / density[k] if density[k] > 0.0 else 0.0
-                bank.outliers[k] += share * (1.0 - sure)
-                if share * sure > self.settings.threshold:
-                    bank.weigh_factors(k, share * sure, likelihood[k])
-                    self._count(k, share * sure, row, outer, error[k], view.said)
+            if share <= threshold:
+                self._leave(k)
+                continue
+            sure = inside[k] / density[k] if density[k] > 0.0 else 0.0
+            self._enter(k, share * sure)
+            bank.outliers[k] += share * (1.0 - sure)
+            if share * sure > threshold:
+                bank.weigh_factors(k, share * sure, likelihood[k])
+                self._count(k, share * sure, row, outer, error[k], view.said)
         self._new_law(new / total, row, target, outer)
         self.units.follow(target)
         if self.rows % max(self.settings.merge_every, len(row)) == 0:
             self._tidy()
+
+    def _enter(self, k: int, weight: float) -> None:
+        """Note that slot k takes a row; at the first since it was out of force, how it was."""
+        if k < self.n_slots and self.taken[k] < _PROBATION:
+            if self.taken[k] == 0.0:
+                self.saved[k] = self.bank.get_slot(k)
+            self.taken[k] += weight
+            if self.taken[k] >= _PROBATION:
+                self.saved[k] = None
+
+    def _leave(self, k: int) -> None:
+        """Note that slot k is out of force, and take back a few rows that were not its own."""
+        saved = self.saved[k]
+        if saved is not None:
+            self.bank.set_slot(k, saved)
+            self.noise[k] = self.bank.noise_variance(k)
+            self.saved[k] = None
+        self.taken[k] = 0.0
 
     def _count(
         self, k: int, weight: float, row: Array, outer: Array, error: Array, said: Prediction
@@ -356,6 +382,8 @@ class OnlineSlots:
         self._end_trial()
         self.events.append(Event(self.rows, "spawn", self.born, self.born))
         self.names.append(self.born)
+        self.taken = [_PROBATION] * (self.n_slots + 1)
+        self.saved = [None] * (self.n_slots + 1)
         self.born += 1
         self.n_slots += 1
 
@@ -385,7 +413,9 @@ class OnlineSlots:
         self.probs[first] += self.probs[second]
         for k in range(second, len(self.probs) - 1):
             self.bank.copy(k + 1, k)
-        del self.probs[second], self.noise[second], self.names[second]
+        for values in (self.probs, self.noise, self.names, self.taken, self.saved):
+            del values[second]
+        self.saved[first] = None
         self.n_slots -= 1
 
     def components(self, view: Outlook) -> Components:

@@ -52,7 +52,8 @@ class OnlineSlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         prior rate of rows that belong to a law but lie far from it; the rate is learned by slot.
         0 leaves them out
     threshold
-        a slot with at most this probability is not touched, bit for bit
+        a row does not touch a slot whose probability is not above this, bit for bit; and a slot
+        that comes above it for less than three rows is put back as it was
     evidence
         nats by which a candidate must beat all slots, after paying for ``new_law``
     merge_every
