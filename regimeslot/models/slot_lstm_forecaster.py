@@ -19,8 +19,7 @@ from regimeslot.models.slot_forecaster import FEATURE_LIMIT, SlotForecaster
 from regimeslot.windows import rolling_windows
 
 if TYPE_CHECKING:
-    from regimeslot.models.slot_lstm_network import Experts, RecurrentHead
-    from regimeslot.models.slot_lstm_training import Schedule, TrainingRows
+    from regimeslot.models.slot_lstm_training import Schedule
 
 __all__ = ["SlotLSTMForecaster", "SlotMemory"]
 
@@ -28,7 +27,6 @@ Array = NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
 
 _CELLS = ("slots", "lstm")
-_BLOCK = 2048  # windows that are run at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +140,7 @@ class SlotLSTMForecaster(Forecaster):
         n_slots: int = 2,
         memory_slots: int = 4,
         hidden_size: int = 8,
-        window: int = 64,
+        window: int = 16,
         cell: str = "slots",
         location: str = "constant",
         scale: str = "linear",
@@ -230,7 +228,8 @@ class SlotLSTMForecaster(Forecaster):
                 raise InvalidInputError(f"{name} must be a number of at least 0, got {value!r}")
 
     def _fit(self, frame: pd.DataFrame, target: Array) -> None:
-        from regimeslot.models.slot_lstm_training import one_torch_thread, train
+        from regimeslot.models.slot_lstm_run import make_head, one_torch_thread
+        from regimeslot.models.slot_lstm_training import TrainingRows, train
 
         state = self.get_state()
         columns = [str(name) for name in frame.columns]
@@ -249,7 +248,10 @@ class SlotLSTMForecaster(Forecaster):
         self.base_ = self._base({"base_": early}).fit(frame, target)
         inputs = self._inputs(frame)
         self.tail_ = inputs[len(inputs) - (self.window - 1) :]
-        rows = self._rows(inputs, target, early.predict(frame), stop, check)
+        rows = TrainingRows.of(
+            inputs, target / self.spread_, early.predict(frame), self.spread_,
+            half_life=self.half_life, window=self.window, stop=stop, check=check,
+        )  # fmt: skip
         schedule = self._schedule(previous)
         self.networks_, self.training_, self.interrupted_ = [], [], False
         seeds = np.random.SeedSequence(self.random_state).spawn(self.n_seeds)
@@ -265,7 +267,11 @@ class SlotLSTMForecaster(Forecaster):
                         done, total = number * schedule.epochs, self.n_seeds * schedule.epochs
                         self._progress(done + epoch - 1, total, f"network {number + 1}")
 
-                head = self._head(seed, previous["networks_"][number] if previous else None)
+                head = make_head(
+                    self._network,
+                    seed=int(seed.generate_state(1)[0]),
+                    weights=previous["networks_"][number] if previous else None,
+                )
                 result = train(head, rows, schedule, np.random.default_rng(seed), step)
                 self.networks_.append({n: v.numpy() for n, v in head.state_dict().items()})
                 self.training_.append(
@@ -320,40 +326,6 @@ class SlotLSTMForecaster(Forecaster):
         values = (frame[self.features_].to_numpy(float) - self.feature_mean_) / self.feature_std_
         return np.clip(values, -FEATURE_LIMIT, FEATURE_LIMIT)
 
-    def _experts(self, forecast: MixtureForecast, dtype: str) -> Experts:
-        """The experts' forecast in units of the targets' spread."""
-        import torch
-
-        from regimeslot.models.slot_lstm_network import Experts
-
-        with np.errstate(divide="ignore"):
-            parts = (
-                np.log(forecast.weights),
-                forecast.locations / self.spread_,
-                np.log(forecast.scales / self.spread_),
-                forecast.dof,
-            )
-        return Experts(*(torch.from_numpy(np.array(part, dtype)) for part in parts))
-
-    def _rows(
-        self, inputs: Array, target: Array, forecast: MixtureForecast, stop: int, check: int
-    ) -> TrainingRows:
-        import torch
-
-        from regimeslot.models.slot_lstm_training import TrainingRows
-
-        age = np.arange(len(target))[::-1]
-        weights = np.ones(len(target)) if self.half_life is None else 0.5 ** (age / self.half_life)
-        return TrainingRows(
-            inputs,
-            torch.from_numpy((target / self.spread_).astype(np.float32)),
-            torch.from_numpy(weights.astype(np.float32)),
-            self._experts(forecast, "float32"),
-            self.window,
-            stop,
-            check,
-        )
-
     def _schedule(self, previous: dict[str, Any] | None) -> Schedule:
         from regimeslot.models.slot_lstm_training import Schedule
 
@@ -366,47 +338,31 @@ class SlotLSTMForecaster(Forecaster):
             self.output_penalty,
         )
 
-    def _head(
-        self, seed: np.random.SeedSequence | None, weights: dict[str, NDArray[np.float32]] | None
-    ) -> RecurrentHead:
-        """A network with these weights, else with those that the seed draws."""
-        import torch
-
-        from regimeslot.models.slot_lstm_network import RecurrentHead
-
-        with torch.random.fork_rng(devices=[]):
-            if seed is not None:
-                torch.manual_seed(int(seed.generate_state(1)[0]))
-            head = RecurrentHead(
-                len(self.features_),
-                self.hidden_size_,
-                n_slots=self.n_slots,
-                memory_slots=self.memory_slots if self.cell == "slots" else None,
-                memory_span=float(self.window),
-            ).float()
-        if weights is not None:
-            head.load_state_dict({n: torch.from_numpy(v.copy()) for n, v in weights.items()})
-        return head
+    @property
+    def _network(self) -> dict[str, int | None]:
+        """Sizes of the network, as :class:`RecurrentHead` takes them."""
+        return {
+            "input_size": len(self.features_),
+            "hidden_size": self.hidden_size_,
+            "n_slots": self.n_slots,
+            "memory_slots": self.memory_slots if self.cell == "slots" else None,
+            "memory_span": self.window,
+        }
 
     # ------------------------------------------------------------------ forecast
     def predict(self, X: Features, y: ArrayLike | None = None) -> MixtureForecast:
         """Forecast the rows that follow the last known one; see :mod:`regimeslot.models.base`."""
-        import torch
-
-        from regimeslot.models.slot_lstm_training import one_torch_thread
+        from regimeslot.models.slot_lstm_run import make_head, moved_forecast
 
         frame, inputs = self._seen(X, y)
-        experts = self._experts(self.base_.predict(frame), "float64")
+        experts = self.base_.predict(frame)
         windows = rolling_windows(inputs, self.window)
-        forecasts = []
-        with one_torch_thread(), torch.inference_mode():
-            for weights in self.networks_:
-                head = self._head(None, weights).double()
-                parts = []
-                for block in _blocks(len(frame)):
-                    last, state = head.look_back(windows[block])
-                    parts.append(head.move(experts[block], head.cell(last, state)[0][0]))
-                forecasts.append(self._forecast(parts, frame.index))
+        forecasts = [
+            moved_forecast(
+                make_head(self._network, weights=weights), windows, experts, self.spread_
+            )
+            for weights in self.networks_
+        ]
         return forecasts[0] if len(forecasts) == 1 else MixtureForecast.pool(forecasts)
 
     def update(self, X: Features, y: ArrayLike) -> Self:
@@ -437,24 +393,14 @@ class SlotLSTMForecaster(Forecaster):
         TooFewRowsError
             If the window is longer than X.
         """
-        import torch
-
-        from regimeslot.models.slot_lstm import SlotLSTM
-        from regimeslot.models.slot_lstm_training import one_torch_thread
+        from regimeslot.models.slot_lstm_run import make_head, slot_attention
 
         self._require_fit()
         frame = check_rows(X, self.columns_)
         in_use = [weights for weights in self.networks_ if weights["output.weight"].any()]
-        head = self._head(None, [*in_use, *self.networks_][0])
-        if not isinstance(head.cell, SlotLSTM):
-            raise InvalidInputError('expected cell="slots": an ordinary LSTM has one memory only')
+        head = make_head(self._network, weights=[*in_use, *self.networks_][0])
         windows = rolling_windows(self._inputs(frame), self.window)
-        parts = []
-        with one_torch_thread(), torch.inference_mode():
-            for block in _blocks(len(windows)):
-                attention = head.cell.attention_weights(*head.look_back(windows[block]))
-                parts.append(np.stack([part[0, 0].numpy() for part in attention]))
-        read, write = np.concatenate(parts, axis=1).astype(float)
+        read, write = slot_attention(head, windows)
         index = frame.index[self.window - 1 :]
         names = [f"slot {number}" for number in range(1, self.memory_slots + 1)]
         return SlotMemory(
@@ -470,21 +416,3 @@ class SlotLSTMForecaster(Forecaster):
         if y is not None:
             check_target(y, X, missing=True)
         return frame, np.concatenate([self.tail_, self._inputs(frame)])
-
-    def _forecast(self, parts: list[Experts], index: pd.Index) -> MixtureForecast:
-        def join(name: str) -> Array:
-            return np.concatenate([getattr(part, name).numpy() for part in parts])
-
-        weights = np.exp(join("log_weights"))
-        return MixtureForecast(
-            weights / weights.sum(axis=1, keepdims=True),
-            self.spread_ * join("locations"),
-            self.spread_ * np.exp(join("log_scales")),
-            join("dof"),
-            index=index,
-            labels=tuple(f"slot {k}" for k in range(self.n_slots)),
-        )
-
-
-def _blocks(n_rows: int) -> list[slice]:
-    return [slice(start, start + _BLOCK) for start in range(0, n_rows, _BLOCK)]

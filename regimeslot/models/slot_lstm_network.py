@@ -102,7 +102,7 @@ class RecurrentHead(nn.Module):
         *,
         n_slots: int,
         memory_slots: int | None,
-        memory_span: float = 64.0,
+        memory_span: float = 64,
     ) -> None:
         super().__init__()
         self.n_slots = n_slots

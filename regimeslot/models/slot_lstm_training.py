@@ -10,8 +10,7 @@ time nor memory grows with W.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from regimeslot.forecast import MixtureForecast
 from regimeslot.models.slot_lstm_network import Experts, RecurrentHead
+from regimeslot.models.slot_lstm_run import experts_of
 from regimeslot.windows import rolling_windows
 
-__all__ = ["Schedule", "Training", "TrainingRows", "one_torch_thread", "train"]
+__all__ = ["Schedule", "Training", "TrainingRows", "train"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -54,6 +55,32 @@ class TrainingRows:
     window: int
     stop: int
     check: int
+
+    @classmethod
+    def of(
+        cls,
+        features: Array,
+        targets: Array,
+        forecast: MixtureForecast,
+        spread: float,
+        *,
+        half_life: float | None,
+        window: int,
+        stop: int,
+        check: int,
+    ) -> TrainingRows:
+        """Rows with the experts' forecast, weighted by age; targets in units of ``spread``."""
+        age = np.arange(len(targets))[::-1]
+        weights = np.ones(len(targets)) if half_life is None else 0.5 ** (age / half_life)
+        return cls(
+            features,
+            torch.from_numpy(targets.astype(np.float32)),
+            torch.from_numpy(weights.astype(np.float32)),
+            experts_of(forecast, spread, np.float32),
+            window,
+            stop,
+            check,
+        )
 
     @property
     def scored(self) -> int:
@@ -190,14 +217,3 @@ def train(
     if not in_use:
         head.silence()
     return Training(tuple(scores), number, in_use, interrupted)
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Keep torch to one thread: on steps of this size more of them only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

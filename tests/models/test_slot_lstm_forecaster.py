@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from regimeslot.causality import assert_causal
 from regimeslot.errors import InvalidInputError, TooFewRowsError
 from regimeslot.forecast import MixtureForecast
-from regimeslot.models import SlotForecaster, SlotLSTMForecaster
-from regimeslot.models import slot_lstm_forecaster as module
-from regimeslot.models import slot_lstm_network as network
+from regimeslot.models import SlotForecaster, SlotLSTMForecaster, slot_lstm_network, slot_lstm_run
 from regimeslot.models.slot_lstm_network import (
     Experts,
     RecurrentHead,
@@ -119,7 +117,7 @@ def test_density_is_that_of_the_mixture_forecast():
 def test_an_untrained_head_leaves_the_experts_alone(dataset, model):
     X = dataset.X[TRAIN:]
     untrained = small().set_state(model.get_state())
-    head = untrained._head(np.random.SeedSequence(0), None)
+    head = slot_lstm_run.make_head(model._network, seed=0)
     untrained.networks_ = [{n: v.numpy() for n, v in head.state_dict().items()}]
     equal(untrained.predict(X), untrained.base_.predict(X), rtol=1e-12, atol=1e-15)
 
@@ -338,8 +336,8 @@ def test_a_forecast_looks_back_over_its_window_and_no_further(dataset, model):
 def test_forecasts_do_not_depend_on_how_rows_are_run(dataset, model, monkeypatch):
     X = dataset.X[TRAIN:]
     whole = model.predict(X)
-    monkeypatch.setattr(module, "_BLOCK", 5)
-    monkeypatch.setattr(network, "_PIECE", 7)
+    monkeypatch.setattr(slot_lstm_run, "_BLOCK", 5)
+    monkeypatch.setattr(slot_lstm_network, "_PIECE", 7)
     equal(model.predict(X), whole, rtol=1e-12, atol=1e-15)
     equal(model.predict(X[:1]), whole[:1], rtol=1e-12, atol=1e-15)
 
@@ -382,7 +380,7 @@ def test_memory_is_what_the_last_step_of_each_window_reads_and_writes(dataset, m
     assert list(memory.read.index) == list(memory.write.index) == list(X.index[15:])
     for frame in (memory.read, memory.write):
         np.testing.assert_allclose(frame.sum(axis=1), 1.0, rtol=0, atol=1e-6)
-    cell = model._head(None, model.networks_[0]).cell
+    cell = slot_lstm_run.make_head(model._network, weights=model.networks_[0]).cell
     window = torch.from_numpy(model._inputs(X.iloc[10:26]).astype(np.float32))
     seen = cell.attention_weights(window)
     np.testing.assert_allclose(memory.read.iloc[10], seen.read[0, -1], rtol=1e-5, atol=1e-7)
