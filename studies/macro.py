@@ -201,7 +201,7 @@ def in_short(table: pd.DataFrame) -> str:
     for question, rows in test.groupby("question", sort=False)["words"]:
         costs = (rows == "costs").sum()
         worse = f", costs in {costs}" if costs else ""
-        said.append(f"{question} pays in {(rows == 'pays').sum()} of {len(rows)} series{worse}")
+        said.append(f"{question}: pays in {(rows == 'pays').sum()} of {len(rows)} series{worse}")
     return "; ".join(said)
 
 
