@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from regimeslot.evaluation.folder import SavedRun
     from regimeslot.evaluation.resume import Resumed
+    from regimeslot.models.base import Forecaster
     from regimeslot.prices import Prices
 
 __all__ = ["forecast", "forecast_words", "newer_prices"]
@@ -61,10 +63,20 @@ def forecast(
             prices, market = None, None
         result = resume(saved, models, prices, market, end=day)
     screen.note_fits()
+    screen.note(_fit_notes(saved, models))
     screen.note(result.notes)
     record = _record(saved, result, screen.notes)
     words = json.dumps(record, indent=2, allow_nan=False) if as_json else None
     click.echo(words or forecast_words(saved, result))
+
+
+def _fit_notes(saved: SavedRun, models: Mapping[str, Forecaster]) -> list[str]:
+    """What was said at the fit about the models that forecast now: it holds as they do."""
+    names = set(models)
+    for model in models.values():
+        names |= set(getattr(model, "members", ()))
+    said = saved.record.get("notes") or []
+    return [f"From the fit, {note}" for note in said if note.partition(": ")[0] in names]
 
 
 def _last_day(saved: SavedRun, end: str | None) -> pd.Timestamp | None:

@@ -72,6 +72,19 @@ def test_new_sessions_move_the_state_only(run: Path, home: Path, command: Comman
     assert digest(run) == before
 
 
+def test_what_was_said_about_its_models_at_the_fit_is_said_again(
+    run: Path, command: Command
+) -> None:
+    record = fitted(run)
+    main = record["settings"]["main"]
+    spike = "spurious spike: regime 1 explains 3 rows almost exactly"
+    record["notes"] += [f"{main}: {spike}", f"linear: {spike}", "2 days without a price."]
+    (run / "fit.json").write_text(json.dumps(record))
+    result = command("forecast", run, "--json")
+    assert json.loads(result.stdout)["notes"] == [f"From the fit, {main}: {spike}"]
+    assert result.stderr == f"Note: From the fit, {main}: {spike}\n"
+
+
 def test_words_say_fit_and_age(run: Path, command: Command) -> None:
     closes(LONGER).to_csv("longer.csv")
     result = command("forecast", run, "--file", "longer.csv")
