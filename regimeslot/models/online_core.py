@@ -33,6 +33,7 @@ _SIGNAL = 30.0  # prior share of the signal in the variance of y over that of th
 _WIDE = 4.0  # outliers are at least this many times as wide as the slot's noise
 _SURPRISE = 0.05  # probability of a new law that starts a candidate
 _HOPELESS = 1e-8  # probability under which a candidate is given up
+_MOST_A_ROW = 2.0  # nats that one row can speak for a candidate: a few wild ones are no law
 _PROBATION = 3.0  # rows after which a slot that came into force keeps what it learned
 _GATE_ROWS = 100.0  # rows after which a slot's own view of the features counts half
 _WARM_UP = 16  # rows from which the units are taken
@@ -244,7 +245,7 @@ class OnlineSlots:
         if self.candidate:
             against = sum(joint[:K]) / sum(view.slots[:K])
             if density[K] > 0.0 and against > 0.0:
-                self.advantage += math.log(density[K] / against)
+                self.advantage += min(math.log(density[K] / against), _MOST_A_ROW)
         self.probs = [j / total for j in joint]
         outer, threshold = row[:, None] * row, self.settings.threshold
         for k in range(S):
@@ -359,7 +360,7 @@ class OnlineSlots:
             said = self.bank.predict(row, K + 1)
             self._count(K, 1.0, row, outer, target - said.mean[K], said)
             self.candidate = True
-            self.advantage = math.log(new / max(1.0 - new, 1e-300) / self.settings.new)
+            self.advantage = 0.0  # the row that gave rise to it is no evidence for it
             self.probs = [*self.probs[:K], new]
         total = sum(self.probs)
         self.probs = [p / total for p in self.probs]
