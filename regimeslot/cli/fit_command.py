@@ -77,7 +77,7 @@ def _names(ctx: click.Context, param: click.Parameter, given: Iterable[str]) -> 
     metavar="NAMES",
     callback=_names,
     help="Models to run, separated by commas, or all of the catalogue.  "
-    "[default: all but the networks slot-lstm and lstm, which take minutes]",
+    "[default: all but egarch-t and the networks slot-lstm and lstm, which take minutes]",
 )
 @click.option(
     "--refit",

@@ -11,7 +11,10 @@ import pytest
 from click.testing import Result
 
 from regimeslot import load
+from regimeslot.errors import RegimeslotError
+from regimeslot.evaluation.run import RunSettings
 from regimeslot.forecast import MixtureForecast
+from regimeslot.models.catalogue import CATALOGUE
 
 from .conftest import FAST, Command, closes
 
@@ -111,6 +114,31 @@ def test_models_by_comma_and_repeated(prices_csv: Path, command: Command) -> Non
         *("--models", "mean, linear", "--models", "mean,gjr-garch"),
     )
     assert list(json.loads(result.stdout)["models"]) == ["mean", "linear", "gjr-garch"]
+
+
+def test_networks_wait_to_be_asked_for(
+    prices_csv: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def stop(prices: object, settings: RunSettings, **rest: object) -> None:
+        asked.append(settings.models)
+        raise RegimeslotError("enough")
+
+    monkeypatch.setattr("regimeslot.evaluation.run.fit_run", stop)
+    for words in ((), ("--models", "all"), ("--models", "slot-lstm,all"), ("--models", "lstm")):
+        assert command("fit", "--file", prices_csv, *words).exit_code == 1
+    default, everything, reordered, one = asked
+    waiting = [name for name, entry in CATALOGUE.items() if not entry.default]
+    assert everything == tuple(CATALOGUE)
+    assert [name for name in everything if name not in default] == waiting
+    assert {"slot-lstm", "lstm"} <= set(waiting)
+    assert reordered[0] == "slot-lstm"
+    assert sorted(reordered) == sorted(CATALOGUE)
+    assert one == ("lstm",)
+    said = " ".join(command("fit", "--help").stdout.split())
+    for name in waiting:
+        assert name in said.split("[default: all but")[1].split("]")[0]
 
 
 def test_options_reach_the_run(prices_csv: Path, command: Command) -> None:
