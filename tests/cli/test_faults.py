@@ -217,7 +217,8 @@ def test_help_gives_each_example_a_line_of_its_own(command: Command) -> None:
     assert "\b" not in result.stdout
     lines = [line.strip() for line in result.stdout.splitlines()]
     examples = [line for line in lines if line.startswith("regimeslot ")]
-    assert [line.split()[1] for line in examples] == ["fit", "forecast", "update", "validate"]
+    named = [line.split()[1] for line in examples]
+    assert named == ["fit", "forecast", "update", "study", "validate"]
     assert all(line.count("regimeslot ") == 1 for line in examples)
 
 
