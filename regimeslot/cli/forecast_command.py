@@ -160,11 +160,12 @@ def forecast_words(saved: SavedRun, result: Resumed) -> str:
     }
     unit = Unit.of(saved.settings["transform"], told["std"])
     period = PERIODS[infer_frequency(result.prices.index)]
-    quantiles = {key: unit.number(value, plus=True) for key, value in told["quantiles"].items()}
+    plus = saved.settings["transform"] != "level"  # values have no sign worth showing
+    quantiles = {key: unit.number(value, plus=plus) for key, value in told["quantiles"].items()}
     losses = unit.name == "%"  # neither side of a rate is a loss
     below = "Probability of a loss" if losses else "Probability below zero"
     rows = [
-        ("Mean", f"{unit.text(told['mean'], plus=True, extra=1)}"),
+        ("Mean", f"{unit.text(told['mean'], plus=plus, extra=1)}"),
         ("Standard deviation", unit.text(told["std"])),
         ("5 % to 95 %", f"{quantiles['0.05']} to {quantiles['0.95']} {unit.name}"),
         ("1 % to 99 %", f"{quantiles['0.01']} to {quantiles['0.99']} {unit.name}"),

@@ -50,7 +50,7 @@ def trust(view: View) -> dict[str, Any]:
         meaning = "The interval includes zero: on this series the gain may be chance."
     elif d.gain > 0:
         level, headline = "good", f"Better than {d.against}"
-        meaning = f"On average it gave {_times(d.gain)} more probability density to what happened."
+        meaning = f"On average it gave {_times(d.gain)} probability density to what happened."
     else:
         level, headline = "bad", f"Worse than {d.against}"
         meaning = f"On this series {d.against} is the better forecast."
@@ -69,7 +69,10 @@ def trust(view: View) -> dict[str, Any]:
 
 
 def _times(gain: float) -> str:
-    return f"{100.0 * math.expm1(gain):.1f} %"
+    """A gain in nats as a ratio of densities, in geometric mean."""
+    if gain < math.log(2.0):
+        return f"{100.0 * math.expm1(gain):.1f} % more"
+    return f"{fixed(math.exp(min(gain, 700.0)), 1)} times the"
 
 
 # The first whose models were both run answers: what switches, and its control.
@@ -101,6 +104,8 @@ def regime_sentence(view: View) -> str:
     model, against, control = whole[0]
     d = difference(view, model, against)
     numbers = f"{signed(d.gain)} nats a {view.period.each}, t {d.t:.1f}"
+    if view.main != "pool" and view.main not in {p[0] for p in _SWITCHING}:
+        return f"None of it is regimes: {view.main} has none (in {model} they add {numbers})."
     if not d.found:
         return (
             f"No regimes found: switching adds {numbers}, to {control}. "

@@ -50,15 +50,15 @@ def tomorrow(view: View) -> dict[str, Any]:
     risk, numbers = _losses(view) if view.losses else _tails(view, q)
     figures = [
         ("Standard deviation", "Std deviation", unit.text(std)),
-        ("Median", "Median", unit.text(mid, plus=True)),
+        ("Median", "Median", unit.text(mid, plus=view.plus)),
         *risk,
     ]
     if annual is not None:
         figures.insert(1, ("The same a year", "A year", annual))
-    band = f"{unit.number(low, plus=True)} to {unit.text(high, plus=True)}"
+    band = f"{unit.number(low, plus=view.plus)} to {unit.text(high, plus=view.plus)}"
     what = view.noun
     rows = [
-        [cell(f"{100 * float(k):.0f} %"), cell(unit.number(v / unit.factor, plus=True))]
+        [cell(f"{100 * float(k):.0f} %"), cell(unit.number(v / unit.factor, plus=view.plus))]
         for k, v in q.items()
     ]
     return {
@@ -68,7 +68,7 @@ def tomorrow(view: View) -> dict[str, Any]:
         "figures": [{"name": name, "short": short, "text": text} for name, short, text in figures],
         "model": view.main,
         "alt": f"Predicted density of the {what} for {day} by {view.main}: 5 to 95 % from {band}, "
-        f"median {unit.text(mid, plus=True)}, standard deviation {unit.text(std)}.",
+        f"median {unit.text(mid, plus=view.plus)}, standard deviation {unit.text(std)}.",
         "axis": f"{what}, {unit.name}",
         "shape": density_shape(x, pdf, q),
         "table": Table(
@@ -104,7 +104,7 @@ def _tails(view: View, q: dict[str, float]) -> tuple[list[tuple[str, str, str]],
     figures = [("Probability below 0", "Below 0", share(below))]
     for low, high, name in (("0.05", "0.95", "5 % / 95 %"), ("0.01", "0.99", "1 % / 99 %")):
         ends = (q[low] / unit.factor, q[high] / unit.factor)
-        text = f"{unit.number(ends[0], plus=True)} / {unit.text(ends[1], plus=True)}"
+        text = f"{unit.number(ends[0], plus=view.plus)} / {unit.text(ends[1], plus=view.plus)}"
         figures.append((f"Quantiles {name}", name, text))
     return figures, {
         "below_zero": below,

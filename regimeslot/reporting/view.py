@@ -96,6 +96,11 @@ class View:
         return self.study.dataset.transform == "log-return"
 
     @property
+    def plus(self) -> bool:
+        """Whether numbers above zero show a plus: moves do, values do not."""
+        return self.study.dataset.transform != "level"
+
+    @property
     def noun(self) -> str:
         """What is forecast: a return, a change or a value."""
         nouns = {"log-return": "return", "diff": "change", "level": "value"}

@@ -11,7 +11,7 @@ from regimeslot.reporting.evidence import (
     scores_table,
     trust,
 )
-from regimeslot.reporting.view import view_of
+from regimeslot.reporting.view import View, view_of
 
 N = 400
 
@@ -108,6 +108,7 @@ def test_regimes_that_cost_are_said_too(study_of, normal, outcomes):
         (("markov-t",), "the control was not run (add mixture-t)"),
         (("markov-t", "mixture-t"), "No regimes found: switching adds"),
         (("slots-sticky", "markov-t", "mixture-t"), "to the same regimes without memory"),
+        (("slots-single", "markov-t", "mixture-t", "mean"), "No regimes found"),
     ],
 )
 def test_what_is_known_of_regimes_follows_from_what_was_run(
@@ -115,6 +116,22 @@ def test_what_is_known_of_regimes_follows_from_what_was_run(
 ):
     study = study_of(outcomes, {name: normal(N, 0.01 + 1e-6 * k) for k, name in enumerate(models)})
     assert said in regime_sentence(view_of(study))
+
+
+def test_a_model_without_regimes_gains_nothing_by_them(study_of, normal, outcomes):
+    names = ("slots-single", "slots-static", "slots-sticky")
+    view = view_of(study_of(outcomes, {n: normal(N) for n in names}))
+    alone = View(view.study, None, "slots-single", None)
+    said = "None of it is regimes: slots-single has none (in slots-sticky they add "
+    assert regime_sentence(alone).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("wide", "said"), [(0.015, "% more"), (0.05, "3.1 times the"), (1e12, "e+13 times the")]
+)
+def test_a_gain_is_a_ratio_of_densities(wide, said, study_of, normal, outcomes):
+    study = study_of(outcomes, {"gjr-garch": normal(N, wide), "slots-sticky": normal(N)})
+    assert said in trust(view_of(study))["meaning"]
 
 
 def test_memory_without_features_has_its_rows_and_its_caution(study_of, normal, outcomes):

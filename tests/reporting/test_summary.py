@@ -98,7 +98,7 @@ def test_values_have_quantiles_and_no_losses(run, transform):
     figures = {f["name"]: f["text"] for f in summary.tomorrow["figures"]}
     unit = view_of(series).unit
     q = run.next_forecasts[run.main].quantile([0.01, 0.05, 0.95, 0.99])[0]
-    ends = [unit.number(value, plus=True) for value in q]
+    ends = [unit.number(value, plus=transform == "diff") for value in q]
     assert figures["Quantiles 5 % / 95 %"] == f"{ends[1]} / {ends[2]} units"
     assert figures["Quantiles 1 % / 99 %"] == f"{ends[0]} / {ends[3]} units"
     chart = summary.charts["exceedances"]
