@@ -166,6 +166,11 @@ def test_stretches_stay_within_the_training_rows(window, spare, horizon, left, s
     assert len(np.unique(scored)) == len(scored)  # no row counts twice in a pass
 
 
+def test_unfinished_targets_are_left_out_between_training_and_stopping():
+    assert small(validation=0.2)._split(100) == (80, 80)
+    assert small(validation=0.2, horizon=5)._split(100) == (80, 76)
+
+
 def test_training_reads_no_target_of_the_rows_that_stop_it():
     rows = training_rows(stop=236)
     rows.targets[rows.stop :] = torch.nan

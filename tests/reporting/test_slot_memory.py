@@ -1,6 +1,8 @@
 """The chart of slot memory: shares of the run's own network, on the run's rows."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -117,3 +119,29 @@ def test_figure_stacks_to_one(remembering, run):
         figures.plot_memory(run)
     with pytest.raises(InvalidInputError, match="got 'both'"):
         figures.plot_memory(remembering, what="both")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_chart_is_drawn_without_complaint(remembering, tmp_path, width):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_api.sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(report(remembering, tmp_path / "report.html").as_uri())
+        page.wait_for_selector("#plot-memory .uplot canvas")
+        assert page.locator("#plot-memory .uplot").count() == 2
+        keys = page.locator("#legend-memory .u-series .u-label").all_inner_texts()
+        wanted = [f"{verb} {k}" for verb in ("Read", "Written") for k in (3, 2, 1)]
+        assert [key.rstrip(":") for key in keys if key[:4] in ("Read", "Writ")] == wanted
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()
+    assert said == []
