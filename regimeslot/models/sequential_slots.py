@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from regimeslot.errors import InvalidInputError, NotFittedError
 from regimeslot.models.sequential_parts import Slot, Target, check_sequences, check_targets
-from regimeslot.models.slot_chain import chain_posterior, cut, settled, shares
+from regimeslot.models.slot_chain import chain_posterior, cut, follow_use, settled, shares
 from regimeslot.models.slot_gate import InputGate
 from regimeslot.models.slot_lstm_parts import check_size
 
@@ -152,9 +152,11 @@ class SequentialSlots:
             evidence, errors = self._evidence(x, y, past)
             learn = torch.ones_like(learn)
         start = self._start(rows)
-        share = shares((evidence * learn).sum(1))
+        recent = gate.recent[: self.n_slots_]
+        share = shares((evidence * learn).sum(1), recent)
         r = chain_posterior(evidence, self.stay, start, share=share, smooth=True)
-        r = settled(cut(r) * learn.unsqueeze(2), learn)
+        r = settled(cut(r) * learn.unsqueeze(2), learn, recent)
+        recent.copy_(follow_use(recent, r))
         steps = gate.design(x.transpose(0, 1), past, None)
         for number, slot in enumerate(self._slots):
             mine = r[:, :, number].to(x.dtype).T
@@ -252,6 +254,7 @@ class SequentialSlots:
             )
         self._gate = InputGate(self.max_slots, x.shape[2], stay=self.stay, device=x.device)
         self._gate.set_units(x.transpose(0, 1), None)
+        self._gate.recent[0] = 1
         self._slots.append(self._slot(network, self._target.variance.clone()))
         self.spawned_at_.append(self._calls)
 
@@ -342,6 +345,8 @@ class SequentialSlots:
         self._slots.append(self._slot(copy.deepcopy(self._slots[best].network), mean[best]))
         self.spawned_at_.append(self._calls)
         gate = self._known_gate()
+        gate.recent[self.n_slots_ - 1] = 1
+        gate.recent /= gate.recent.sum()
         for x, _ in self._pool:
             steps = gate.design(x.unsqueeze(1), None, None)
             gate.count(self.n_slots_ - 1, steps, steps.steps.to(steps.z.dtype))

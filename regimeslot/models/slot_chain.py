@@ -8,10 +8,13 @@ from torch import Tensor
 
 from regimeslot.markov.scan import forward_filter, weighted_smoother
 
-__all__ = ["chain_posterior", "cut", "settled", "shares"]
+__all__ = ["chain_posterior", "cut", "follow_use", "settled", "shares"]
 
 THRESHOLD = 0.02  # a smaller responsibility is none
 STRETCH = 8.0  # steps of one sequence that make a slot worth training
+LEAST = 0.05  # share of a batch that is worth a step of the optimiser
+ASLEEP = 0.005  # recent share of a slot that is not in use
+WAKING = 0.25  # share of a batch that wakes it
 
 
 def chain_posterior(
@@ -67,25 +70,40 @@ def cut(posterior: Tensor) -> Tensor:
     return kept / kept.sum(-1, keepdim=True)
 
 
-def shares(log_likelihood: Tensor) -> Tensor:
+def shares(log_likelihood: Tensor, recent: Tensor) -> Tensor:
     """How often each slot occurs among sequences, from their log-likelihoods (K, B), by EM.
 
-    Sequences that could be of several slots then go where the rest of the batch goes.
+    A fifth of the say has what was ``recent`` (K,). Sequences that could be of several slots then
+    go where the rest of the batch goes, and the batches before.
     """
     K, B = log_likelihood.shape
     share = log_likelihood.new_full((K,), 1 / K)
+    prior = 0.25 * B * recent + 0.01
     for _ in range(10):
         posterior = torch.softmax(log_likelihood + share.log().unsqueeze(1), 0)
-        share = (posterior.sum(1) + 0.01) / (B + 0.01 * K)
+        share = posterior.sum(1) + prior
+        share = share / share.sum()
     return share
 
 
-def settled(r: Tensor, steps: Tensor) -> Tensor:
-    """Take the responsibilities of a slot that has no stretch of its own in any sequence.
+def settled(r: Tensor, steps: Tensor, recent: Tensor) -> Tensor:
+    """Responsibilities (T, B, K) without those of slots that only a few stray steps point to.
 
-    Adam's steps do not shrink with the gradient: a few stray steps would move a slot as far as a
-    batch of its own does.
+    A slot needs a stretch of its own in some sequence and a twentieth of all steps, one that was
+    not in use a quarter. Adam's steps do not shrink with the gradient: a few stray steps of another
+    regime would move a slot as far as a batch of its own does.
     """
     needed = (0.5 * steps.sum(0)).clamp(max=STRETCH).unsqueeze(1)
-    r = r * ((r.sum(0) >= needed) & (needed > 0)).any(0)
+    meant = ((r.sum(0) >= needed) & (needed > 0)).any(0)
+    share = r.sum((0, 1)) / r.sum().clamp(min=torch.finfo(r.dtype).tiny)
+    least = torch.where(recent >= ASLEEP, LEAST, WAKING)
+    r = r * (meant & (share >= least))
     return r / r.sum(2, keepdim=True).clamp(min=torch.finfo(r.dtype).tiny)
+
+
+def follow_use(recent: Tensor, r: Tensor) -> Tensor:
+    """The recent shares (K,) after a batch with responsibilities r (T, B, K)."""
+    used = r.sum((0, 1))
+    if not used.any():
+        return recent
+    return 0.8 * recent + 0.2 * used / used.sum()

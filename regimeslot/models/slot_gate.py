@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from regimeslot.models.slot_chain import chain_posterior, cut, settled, shares
+from regimeslot.models.slot_chain import chain_posterior, cut, follow_use, settled, shares
 
 __all__ = ["LAGS", "GateSteps", "InputGate"]
 
@@ -62,6 +62,8 @@ class InputGate(nn.Module):
         mean and variance of the log density a step that sequences of the slot had
     sequences : (S,)
         number of sequences behind it
+    recent : (S,)
+        share of each slot in the last five batches or so
     centre, scale : (D,)
         units, from the first batch ever seen
 
@@ -83,6 +85,7 @@ class InputGate(nn.Module):
     rows: Tensor
     score: Tensor
     sequences: Tensor
+    recent: Tensor
     centre: Tensor
     scale: Tensor
 
@@ -104,6 +107,7 @@ class InputGate(nn.Module):
             "rows": (n_slots,),
             "score": (n_slots, 2),
             "sequences": (n_slots,),
+            "recent": (n_slots,),
             "centre": (input_size,),
             "scale": (input_size,),
         }
@@ -180,14 +184,17 @@ class InputGate(nn.Module):
             self.count(0, rows, rows.steps.to(rows.z.dtype))
             score = _sequence_mean(self.log_density(rows, 1), rows.steps)
             self._experience(0, score[0])
+            self.recent[0] = 1
         log_density = self.log_density(rows, self.n_used)
         if self.n_used < self.n_slots:
             log_density = self._take_in(rows, log_density)
         K = self.n_used
         start = None if prior is None else prior[:, :K]
-        share = shares((log_density * rows.steps).sum(1))
+        recent = self.recent[:K]
+        share = shares((log_density * rows.steps).sum(1), recent)
         r = cut(chain_posterior(log_density, self.stay, start, share=share, smooth=True))
-        r = settled(r * rows.steps.unsqueeze(2), rows.steps)
+        r = settled(r * rows.steps.unsqueeze(2), rows.steps, recent)
+        recent.copy_(follow_use(recent, r))
         score = _sequence_mean(log_density, rows.steps)
         best = score.argmax(0)
         for slot in range(K):
@@ -300,6 +307,8 @@ class InputGate(nn.Module):
             mine = _sequence_mean(grown, steps)[K]
             members = mine > known
         self._experience(K, mine[members])
+        self.recent[K] = 1
+        self.recent /= self.recent.sum()
         self.rows[K] = self.rows[K].clamp(max=1)  # they are counted with the rest of the batch
         return grown
 

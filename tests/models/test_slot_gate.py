@@ -67,18 +67,30 @@ def test_stray_steps_do_not_make_a_slot_learn():
     r[..., 0] = 1
     r[3:6, 0] = torch.tensor([0.0, 1.0, 0.0])
     r[8:, 1] = torch.tensor([0.0, 0.0, 1.0])
-    found = settled(r, torch.ones(20, 2, dtype=torch.bool))
+    found = settled(r, torch.ones(20, 2, dtype=torch.bool), torch.full((3,), 1 / 3))
     assert not found[..., 1].any()
     assert not found[3:6, 0].any()
     assert torch.equal(found[8:, 1, 2], torch.ones(12))
 
 
-def test_shares_follow_the_batch():
+def test_a_slot_out_of_use_wakes_for_a_quarter_of_a_batch():
+    steps, recent = torch.ones(10, 8, dtype=torch.bool), torch.tensor([1.0, 0.0])
+    for count, awake in ((1, False), (2, True)):
+        r = torch.zeros(10, 8, 2)
+        r[..., 0] = 1
+        r[:, :count] = torch.tensor([0.0, 1.0])
+        assert bool(settled(r, steps, recent)[..., 1].any()) is awake
+        assert settled(r, steps, torch.tensor([0.9, 0.1]))[..., 1].any()
+
+
+def test_shares_follow_the_batch_and_those_before():
     log_likelihood = torch.zeros(2, 50)
-    log_likelihood[1, :40] = 10.0
-    assert shares(log_likelihood)[1] > 0.97
-    log_likelihood[1, 40:] = -10.0
-    torch.testing.assert_close(shares(log_likelihood), torch.tensor([0.2, 0.8]), rtol=0.02, atol=0)
+    log_likelihood[1, :40], log_likelihood[1, 40:] = 50.0, -50.0
+    for recent, expected in (([0.2, 0.8], [0.2, 0.8]), ([1.0, 0.0], [0.36, 0.64])):
+        found = shares(log_likelihood, torch.tensor(recent))
+        torch.testing.assert_close(found, torch.tensor(expected), rtol=0.01, atol=0)
+    unclear = shares(torch.zeros(2, 50), torch.tensor([0.0, 1.0]))
+    assert unclear[1] > 0.85
 
 
 def autoregression(coef, B=32, T=30, scale=1.0, seed=0):
@@ -115,7 +127,8 @@ def test_regimes_in_sequence_get_their_slots_back(kind):
     for regime, slot in ((A, 0), (B, 1), (A, 0), (B, 1)):
         for seed in range(12):
             r, _, _ = gate.learn(regime(seed=seed))
-            assert torch.equal(r[..., slot], torch.ones_like(r[..., slot])), (slot, seed)
+            assert r[..., slot].mean() > (0.98 if seed else 0.9), (slot, seed)
+            assert seed < 3 or not r[..., 1 - slot].any(), (slot, seed)
     assert gate.n_used == 2
     for regime, slot in ((A, 0), (B, 1)):
         r, _, _ = gate.infer(regime(seed=99))
