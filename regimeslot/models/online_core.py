@@ -20,22 +20,26 @@ from numpy.typing import NDArray
 
 from regimeslot.models.online_bank import Prediction, SlotBank
 from regimeslot.models.online_evidence import log_student
+from regimeslot.models.online_filter import (
+    WIDE_DOF,
+    WIDE_SHAPE,
+    gate,
+    move,
+    outlier_rates,
+    wide_log_density,
+)
 from regimeslot.models.online_units import StreamUnits
 
 __all__ = ["Components", "Event", "OnlineSlots", "Outlook", "SlotSettings"]
 
 Array = NDArray[np.float64]
 
-_SHAPE = 1.5  # of empty slots: three degrees of freedom, the least whole number with a variance
-_WIDE_DOF, _WIDE_HALF = 2.0 * _SHAPE, _SHAPE + 0.5
-_WIDE_CONSTANT = math.lgamma(_WIDE_HALF) - math.lgamma(_SHAPE) - 0.5 * math.log(math.pi)
 _SIGNAL = 30.0  # prior share of the signal in the variance of y over that of the noise
 _WIDE = 4.0  # outliers are at least this many times as wide as the slot's noise
 _SURPRISE = 0.05  # probability of a new law that starts a candidate
 _HOPELESS = 1e-8  # probability under which a candidate is given up
 _MOST_A_ROW = 2.0  # nats that one row can speak for a candidate: a few wild ones are no law
 _PROBATION = 3.0  # rows after which a slot that came into force keeps what it learned
-_GATE_ROWS = 100.0  # rows after which a slot's own view of the features counts half
 _WARM_UP = 16  # rows from which the units are taken
 _CENTRED_FROM = 10  # rows that show a mean; fewer are measured from zero
 _PRIOR_SWITCHES = 10.0  # rows that the prior staying probability is worth
@@ -113,7 +117,7 @@ class OnlineSlots:
             d,
             n_outputs,
             np.array(settings.forgetting),
-            shape=_SHAPE,
+            shape=WIDE_SHAPE,
             gate=settings.gate,
         )
         self._reset()
@@ -162,53 +166,12 @@ class OnlineSlots:
             return Outlook(row, said, [], [], 1.0)
         if self.settings.max_slots == 1:
             return Outlook(row, said, [1.0], [1.0], 0.0)
-        gated = self.settings.gate and self.n_slots > 1
-        likely = self._gate(row, said) if gated else [1.0] * self.n_slots
-        return Outlook(row, said, *self._move(likely))
-
-    def _move(self, likely: list[float]) -> tuple[list[float], list[float], float]:
-        """Predicted probabilities of slots and candidate, the part that stays, and a new law.
-
-        The chain stays, goes to another slot, or to a law that begins; with a gate each way counts
-        by how likely its slot makes the row's features, and each slot's ways still sum to one.
-        """
-        K, new = self.n_slots, self.settings.new
-        leave = self.leaving() if K > 1 else 0.0
-        stay = 1.0 - leave - new
-        share = leave / max(K - 1, 1)
-        total = sum(likely)
-        ways = [stay * g + share * (total - g) + new for g in likely]
-        parts = [p / w for p, w in zip(self.probs, ways, strict=False)]
-        whole = sum(parts)
-        stayed = [stay * part * g for part, g in zip(parts, likely, strict=True)]
-        slots = [
-            kept + share * (whole - part) * g
-            for kept, part, g in zip(stayed, parts, likely, strict=True)
-        ]
-        begun = new * whole
-        if self.candidate:
-            # A candidate may be left for any slot, as a slot for any other.
-            c = self.probs[K]
-            leave = max(leave, 1.0 - self.settings.stay)
-            slots = [p + c * leave * g / total for p, g in zip(slots, likely, strict=True)]
-            slots.append(c * (1.0 - leave - new))
-            begun += c * new
-        return slots, stayed, begun
-
-    def _gate(self, row: Array, said: Prediction) -> list[float]:
-        """How much likelier each slot makes the row's features than all slots together do.
-
-        A slot with few rows is thought to see what all have seen.
-        """
-        K = self.n_slots
-        logs = self.bank.log_density(row, said.leverage[:K])
-        top = max(logs)
-        own = [math.exp(value - top) for value in logs]
-        rows = self.bank.seen[:K].tolist()
-        common = sum(n * g for n, g in zip(rows, own, strict=True)) / sum(rows)
-        return [
-            (n * g / common + _GATE_ROWS) / (n + _GATE_ROWS) for n, g in zip(rows, own, strict=True)
-        ]
+        K, likely = self.n_slots, [1.0] * self.n_slots
+        if self.settings.gate and K > 1:
+            seen = self.bank.log_density(row, said.leverage[:K])
+            likely = gate(seen, self.bank.seen[:K].tolist())
+        new, leave = self.settings.new, 1.0 - self.settings.stay
+        return Outlook(row, said, *move(self.probs, likely, self.leaving(), new, leave))
 
     def leaving(self) -> float:
         """Learned probability of leaving a slot for another."""
@@ -228,14 +191,16 @@ class OnlineSlots:
         half, constant = bank.shape[:S] + 0.5, bank.constant[:S]
         each = log_student(error, spread, half[:, :, None], constant[:, :, None])
         each = each[:, :, 0] if each.shape[2] == 1 else each.sum(2)
-        top = float(each.max())
+        wide = self._wide(S, error)
+        fresh = self._fresh(row, target) if view.new else -math.inf
+        top = max(float(each.max()), fresh, *wide)
         likelihood = np.exp(each - top)
         inlier = (bank.mix[:S] * likelihood).sum(1).tolist()
-        rates, wide = self._outliers(S, error, top)
+        rates = self._outlier_rates(S)
         inside = [(1.0 - e) * f for e, f in zip(rates, inlier, strict=True)]
-        density = [f + e * g for f, e, g in zip(inside, rates, wide, strict=True)]
+        density = [f + e * math.exp(g - top) for f, e, g in zip(inside, rates, wide, strict=True)]
         joint = [w * f for w, f in zip(view.slots, density, strict=True)]
-        new = view.new * math.exp(self._fresh(row, target) - top) if view.new else 0.0
+        new = view.new * math.exp(fresh - top)
         total = sum(joint) + new
         if not 0.0 < total < math.inf:  # the row is beyond every density: it says nothing
             joint, new, total = list(view.slots), view.new, 1.0
@@ -268,7 +233,7 @@ class OnlineSlots:
     def _enter(self, k: int, weight: float) -> None:
         """Note that slot k takes a row; at the first since it was out of force, how it was."""
         if k < self.n_slots and self.taken[k] < _PROBATION:
-            if self.taken[k] == 0.0:
+            if self.taken[k] == 0.0 and self.saved[k] is None:
                 self.saved[k] = self.bank.get_slot(k)
             self.taken[k] += weight
             if self.taken[k] >= _PROBATION:
@@ -289,34 +254,33 @@ class OnlineSlots:
         self.bank.update(k, weight, row, outer, error, said)
         self.noise[k] = self.bank.noise_variance(k)
 
-    def _outliers(self, S: int, error: Array, top: float) -> tuple[list[float], list[float]]:
-        """Each slot's rate of outliers, and its density if this row is one."""
+    def _wide(self, S: int, error: Array) -> list[float]:
+        """Log density of the target if it is an outlier of each slot."""
         if self.settings.outliers == 0.0:
-            return [0.0] * S, [0.0] * S
-        bank = self.bank
-        centres = (bank.mix[:S, :, None] * error).sum(1).tolist()
+            return [-math.inf] * S
+        centres = (self.bank.mix[:S, :, None] * error).sum(1).tolist()
+        return [
+            wide_log_density(centre, widths)
+            for centre, widths in zip(centres, self._widths(), strict=True)
+        ]
+
+    def _widths(self) -> list[list[float]]:
+        """Squared scale of the outliers of each slot and output."""
         variance = self.units.variance.tolist()
-        wide = []
-        for centre, noise in zip(centres, self.noise, strict=True):
-            log_density = -top
-            for e, s, v in zip(centre, noise, variance, strict=True):
-                width = _WIDE_DOF * max(v, _WIDE * _WIDE * s)
-                log_density += _WIDE_CONSTANT - 0.5 * math.log(width)
-                log_density -= _WIDE_HALF * math.log1p(e * e / width)
-            wide.append(math.exp(min(log_density, 700.0)))
-        return self._outlier_rates(S), wide
+        return [
+            [max(v, _WIDE * _WIDE * s) for s, v in zip(noise, variance, strict=True)]
+            for noise in self.noise
+        ]
 
     def _outlier_rates(self, S: int) -> list[float]:
-        """Posterior mean of each slot's rate of outliers under a Beta prior."""
-        if self.settings.outliers == 0.0:
-            return [0.0] * S
-        strength = 1.0 / self.settings.outliers
-        outliers, seen = self.bank.outliers[:S].tolist(), self.bank.seen[:S].tolist()
-        return [(1.0 + o) / (strength + o + n) for o, n in zip(outliers, seen, strict=True)]
+        bank = self.bank
+        return outlier_rates(
+            self.settings.outliers, bank.outliers[:S].tolist(), bank.seen[:S].tolist()
+        )
 
     def _empty_rate(self) -> Array:
         """b_0 with which an empty slot expects the running variance of the target."""
-        return _SHAPE * self.units.variance / (1.0 + _SIGNAL)
+        return WIDE_SHAPE * self.units.variance / (1.0 + _SIGNAL)
 
     def _empty_mean(self) -> Array:
         """w_0 of an empty slot: the running mean of the target."""
@@ -325,19 +289,14 @@ class OnlineSlots:
             coef[:, 0] = self.units.mean
         return coef
 
-    def _empty_leverage(self, row: Array) -> float:
-        return float(row @ (row / self.empty_precision))
+    def _empty_spread(self, row: Array) -> Array:
+        """Squared scale of an empty slot's forecast."""
+        return self._empty_rate() / WIDE_SHAPE * (1.0 + row @ (row / self.empty_precision))
 
     def _fresh(self, row: Array, target: Array) -> float:
         """Log density of the target under an empty slot."""
-        leverage = self._empty_leverage(row)
-        mean = (self._empty_mean() @ row).tolist()
-        out = 0.0
-        for m, v, b in zip(mean, target.tolist(), self._empty_rate().tolist(), strict=True):
-            width = 2.0 * b * (1.0 + leverage)
-            out += _WIDE_CONSTANT - 0.5 * math.log(width)
-            out -= _WIDE_HALF * math.log1p((v - m) ** 2 / width)
-        return out
+        error = target - self._empty_mean() @ row
+        return wide_log_density(error.tolist(), self._empty_spread(row).tolist())
 
     def _start(self, slot: int) -> None:
         self.bank.start(slot, self.empty_precision, self._empty_mean(), self._empty_rate())
@@ -425,14 +384,14 @@ class OnlineSlots:
         mix, rates = bank.mix[:S], np.array(self._outlier_rates(S))
         p = len(units.mean)
         slots = np.array(view.slots)
-        wide = np.maximum(units.variance, _WIDE**2 * np.array(self.noise[:S]).reshape(S, p))
+        wide = np.array(self._widths()).reshape(S, p)
         centre = (mix[:, :, None] * view.said.mean).sum(1)
         spread = bank.rate[:S] / bank.shape[:S, :, None] * (1.0 + view.said.leverage)[:, :, None]
-        fresh = self._empty_rate() / _SHAPE * (1.0 + self._empty_leverage(view.row))
+        fresh = self._empty_spread(view.row)
         weights = ((slots * (1.0 - rates))[:, None] * mix).ravel(), slots * rates, [view.new]
         means = view.said.mean.reshape(-1, p), centre, (self._empty_mean() @ view.row)[None]
         scales = np.sqrt(np.concatenate([spread.reshape(-1, p), wide, fresh[None]]))
-        dof = 2.0 * bank.shape[:S].ravel(), np.full(S + 1, _WIDE_DOF)
+        dof = 2.0 * bank.shape[:S].ravel(), np.full(S + 1, WIDE_DOF)
         return Components(
             np.concatenate(weights),
             units.y_shift + units.y_scale * np.concatenate(means),
@@ -442,9 +401,9 @@ class OnlineSlots:
 
     def mean(self, view: Outlook) -> Array:
         """Mean of the forecast, (p,), without building it."""
-        mean = view.new * (self._empty_mean() @ view.row)
-        for k, weight in enumerate(view.slots):
-            mean = mean + weight * (self.bank.mix[k] @ view.said.mean[k])
+        weights = self.bank.mix[: len(view.slots)] * np.array(view.slots)[:, None]
+        mean = weights.ravel() @ view.said.mean.reshape(weights.size, -1)
+        mean = mean + view.new * (self._empty_mean() @ view.row)
         return self.units.y_shift + self.units.y_scale * mean
 
     def get_state(self) -> dict[str, Any]:
