@@ -391,11 +391,10 @@ class SequentialSlots:
         past = self._past if rows else None
         by_input, outputs = self._by_input(x, past), self._outputs(x)
         evidence = by_input if y is None else by_input + self._by_target(y - outputs)
-        start = self._start(rows)
-        K, B = self.n_slots_, len(x)
+        K = self.n_slots_
+        start = self._known_gate().start(K, len(x), self._start(rows))
         after = chain_posterior(evidence, self.stay, start)
-        first = evidence.new_full((1, B, K), 1 / K) if start is None else start.unsqueeze(0)
-        before = torch.cat([first, after[:-1]])
+        before = torch.cat([start.unsqueeze(0), after[:-1]])
         expected = (self.stay * before + (1 - self.stay) / K).log() + by_input.permute(1, 2, 0)
         probability = torch.softmax(expected, 2).transpose(0, 1).to(outputs.dtype)
         return probability, outputs.permute(1, 2, 0, 3)

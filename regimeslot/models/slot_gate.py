@@ -143,7 +143,8 @@ class InputGate(nn.Module):
         ----------
         x : (T, B, D)
         prior : (B, S)
-            responsibilities after the step before; zeros where there is none
+            responsibilities after the step before; zeros where there is none, which half favour
+            the slots trained last
         past : (B, 4, D + 1)
             the inputs before; zeros where there are none
         lengths : (B,)
@@ -159,7 +160,7 @@ class InputGate(nn.Module):
         else:
             rows = self.design(x, past, lengths)
             log_density = self.log_density(rows, K)
-            start = None if prior is None else prior[:, :K]
+            start = self.start(K, x.shape[1], prior)
             r = _padded(cut(chain_posterior(log_density, self.stay, start)), self.n_slots)
         return r, _last(r, lengths), self.next_past(x, past, lengths)
 
@@ -203,6 +204,18 @@ class InputGate(nn.Module):
                 self.count(slot, rows, r[:, :, slot])
         r = _padded(r, self.n_slots)
         return r, _last(r, lengths), self.next_past(x, past, lengths)
+
+    def start(self, K: int, batch: int, prior: Tensor | None = None) -> Tensor:
+        """Probabilities (B, K) before a first step: ``prior``, else half those of late, half even.
+
+        What was trained last is the likeliest to come; where the inputs say otherwise, they win.
+        """
+        first = 0.5 * self.recent[:K] + 0.5 / K
+        first = (first / first.sum()).expand(batch, K)
+        if prior is None:
+            return first
+        given = prior[:, :K].to(first.dtype)
+        return torch.where(given.sum(1, keepdim=True) > 0, given, first)
 
     def set_units(self, x: Tensor, lengths: Tensor | None) -> None:
         """Mean and standard deviation of the first batch; a constant column gets a tenth of one."""
