@@ -32,6 +32,7 @@ _HOMES = {
     "SlotScan": "models.slot_scan",
     "SlotWeight": "models.slot_weight",
     "SlotWeightForecaster": "models.slot_weight_forecaster",
+    "StaticMixtureForecaster": "models.markov_forecaster",
     "Study": "evaluation.walk_forward",
     "assert_causal": "causality",
     "fit_run": "evaluation.run",
