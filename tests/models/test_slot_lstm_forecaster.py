@@ -360,6 +360,15 @@ def test_no_forecast_looks_ahead(cell, dataset, weekly):
     assert_causal(stirred(cell=cell, horizon=5), weekly, train_size=TRAIN, rows=[TRAIN + 30])
 
 
+@pytest.mark.parametrize("cell", ["slots", "lstm"])
+def test_forecasts_come_in_the_target_s_unit(cell):
+    X, y = switched(400)
+    plain = stirred(cell=cell).fit(X[:300], y[:300]).predict(X[300:])
+    scaled = stirred(cell=cell).fit(X[:300], 250.0 * y[:300]).predict(X[300:])
+    np.testing.assert_allclose(scaled.std(), 250.0 * plain.std(), rtol=1e-4)
+    np.testing.assert_allclose(scaled.locations, 250.0 * plain.locations, rtol=1e-4, atol=1e-3)
+
+
 def test_pooled_seeds_are_equal_components(dataset):
     model = stirred(n_seeds=3).fit(dataset.X[:TRAIN], dataset.y[:TRAIN])
     forecast = model.predict(dataset.X[TRAIN:])
