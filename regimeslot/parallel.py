@@ -9,6 +9,8 @@ from regimeslot.errors import InvalidInputError
 
 __all__ = ["map_tasks"]
 
+_IDLE = 20  # seconds
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -48,7 +50,13 @@ def _in_processes(
     function: Callable[[Task], Result], tasks: Sequence[Task], n_jobs: int
 ) -> Iterator[Result]:
     from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky import get_reusable_executor
 
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    # Processes whose parent was killed notice nothing; they must not wait for five minutes.
+    with parallel_config(backend="loky", inner_max_num_threads=1, idle_worker_timeout=_IDLE):
         workers = Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator")
-        yield from workers(delayed(function)(task) for task in tasks)
+        try:
+            yield from workers(delayed(function)(task) for task in tasks)
+        except BaseException:  # Ctrl-C, or a reader that left: nobody waits for what is computed
+            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+            raise

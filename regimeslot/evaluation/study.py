@@ -381,7 +381,8 @@ def _datasets(
             datasets[name] = _Broken(error)
             continue
         datasets[name] = dataset
-        notes += [f"{name}: {note}" for note in dataset.notes]
+        prefix = f"{prices.symbol}: "  # as the notes on prices begin
+        notes += [note if note.startswith(prefix) else f"{name}: {note}" for note in dataset.notes]
     return datasets, notes
 
 

@@ -56,31 +56,26 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> bool:
         If its settings cannot be read.
     """
     asked = json.loads(json.dumps(dict(settings)))
+    asked |= {"format": _FORMAT, "version": regimeslot.__version__}
     place = folder / SETTINGS
     try:
-        if not place.is_file():
+        held = _read(place)
+        if held is None:
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise InvalidInputError(
                     f"{folder} exists already and is no folder of a study: name a new one"
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            begun = {"kind": _MARK, "format": _FORMAT, "version": regimeslot.__version__, **asked}
-            text = json.dumps(begun, indent=2, ensure_ascii=False) + "\n"
+            text = json.dumps({"kind": _MARK, **asked}, indent=2, ensure_ascii=False) + "\n"
             whole(place, lambda draft: draft.write_text(text, encoding="utf-8"))
             return False
-        held = json.loads(place.read_text(encoding="utf-8"))
     except OSError as error:
         reason = error.strerror or str(error)
         raise InvalidInputError(
             f"cannot keep a study in {folder}: {reason}; name another folder"
         ) from error
-    except ValueError as error:  # json's and unicode's errors are ValueErrors
-        raise BadFileError(f"{place} is damaged ({error}): begin the study in a new folder") from (
-            error
-        )
     if not isinstance(held, dict) or held.pop("kind", None) != _MARK:
         raise InvalidInputError(f"{place} is not of a study: name another folder")
-    asked |= {"format": _FORMAT, "version": regimeslot.__version__}
     for name in dict.fromkeys([*asked, *held]):
         if held.get(name) != asked.get(name):
             raise InvalidInputError(
@@ -89,6 +84,18 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> bool:
                 "folder"
             )
     return True
+
+
+def _read(place: Path) -> Any:
+    if not place.is_file():
+        return None
+    text = place.read_bytes()
+    try:
+        return json.loads(text)
+    except ValueError as error:  # json's and unicode's errors are ValueErrors
+        raise BadFileError(
+            f"{place} is damaged ({error}): begin the study in a new folder"
+        ) from error
 
 
 def _said(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,13 @@ import pytest
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
-from regimeslot.errors import ConvergenceError, InvalidInputError, PriceError, RegimeslotError
+from regimeslot.errors import (
+    ConvergenceError,
+    ConvergenceWarning,
+    InvalidInputError,
+    PriceError,
+    RegimeslotError,
+)
 from regimeslot.evaluation import panel as module
 from regimeslot.evaluation.comparison import diebold_mariano
 from regimeslot.evaluation.comparison_many import model_confidence_set, study_losses
@@ -174,3 +181,45 @@ def test_faults(tmp_path, whole) -> None:
         run_panel({"bad": broken}, MODELS, folder=taken)
     with pytest.raises(InvalidInputError, match="score must be"):
         whole.gains("mean", "rmse")
+
+
+def test_what_is_kept_beside_the_losses(tmp_path) -> None:
+    models = ("mean", "slots-static")
+    data = dataset(3)
+    first = data.index[len(data) - 60]
+    panel = run_panel({"A": data}, models, folder=tmp_path, first=first, refit_every=100)
+    again = run_panel({"A": data}, models, folder=tmp_path, first=first, refit_every=100)
+    study = walk_forward(models, data, train_size=data.skipped + len(data) - 60, refit_every=100)
+    assert panel.losses["A"].index[0] == first
+    for held in (panel, again):
+        for model in models:
+            wanted = study.forecasts[model].cdf(study.y.to_numpy())
+            assert_allclose(held.uniforms["A"][model], wanted, rtol=1e-9)
+        assert list(held.states["A"].columns) == ["slots-static"]
+        likeliest = study.forecasts["slots-static"].weights.argmax(axis=1)
+        assert (held.states["A"]["slots-static"] == likeliest).all()
+        assert held.seconds["A"] > 0
+    assert again.seconds == panel.seconds  # read back, not run
+    assert panel.only(["A", "nobody"]).losses.keys() == {"A"}
+
+
+def test_settings_left_open_suit_each_series() -> None:
+    short, long = dataset(0), dataset(1)
+    short = short[: len(short) - 150]
+    panel = run_panel({"s": short, "l": long}, ["mean"], train_size=None, refit_every=None)
+    for name, data in (("s", short), ("l", long)):
+        assert panel.losses[name].index[0] == data.index[max(100, len(data) // 2)]
+
+
+class Warned(MeanForecaster):
+    """A model whose fits say something."""
+
+    def fit(self, X, y):
+        warnings.warn("odd", ConvergenceWarning, stacklevel=2)
+        return super().fit(X, y)
+
+
+def test_warnings_of_fits_are_told_by_series_and_not_on_the_screen(series) -> None:
+    models = {"warned": Warned(), "linear": MeanForecaster(likelihood="gaussian")}
+    panel = run_panel({"A": series["A"]}, models, **OPTIONS)
+    assert panel.warnings == {"A": ["odd"]}
