@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from regimeslot.evaluation.walk_forward import Study
+    from regimeslot.forecast import MixtureForecast
     from regimeslot.models.base import Forecaster
 
 __all__ = ["RegimeStability", "regime_stability"]
@@ -144,12 +145,17 @@ def regime_stability(study: Study, name: str) -> RegimeStability | None:
 
 
 def _labels(model: Forecaster, study: Study) -> Labels:
-    """The likeliest regime of each forecast row by one refit, from an even start."""
+    """The likeliest regime of each forecast row by one refit."""
+    return np.asarray(_relabelled(model, study).weights.argmax(axis=1), dtype=np.intp)
+
+
+def _relabelled(model: Forecaster, study: Study) -> MixtureForecast:
+    """All forecast rows by the parameters of one refit, from an even start."""
     dataset, rows = study.dataset, study.rows
     held: Any = copy(model)
     held.state_ = np.full_like(held.state_, 1.0 / held.state_.shape[-1])
     reach = len(getattr(held, "recent_", ()))
     if reach:
-        held.recent_ = dataset.y.to_numpy()[max(rows.start - reach, 0) : rows.start]
-    forecast = held.predict(dataset.X.iloc[rows], dataset.y.iloc[rows])
-    return np.asarray(forecast.weights.argmax(axis=1), dtype=np.intp)
+        held.recent_ = dataset.y.to_numpy()[rows.start - reach : rows.start]
+    forecast: MixtureForecast = held.predict(dataset.X.iloc[rows], dataset.y.iloc[rows])
+    return forecast

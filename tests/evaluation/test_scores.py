@@ -142,13 +142,17 @@ def test_interval_score_is_the_integral_of_the_density(width: float) -> None:
         )
 
 
-def test_interval_score_far_in_either_tail_keeps_its_digits() -> None:
+@pytest.mark.parametrize("far", [7.0, 20.0])
+def test_interval_score_far_in_either_tail_keeps_its_digits(far: float) -> None:
     normal = MixtureForecast(1.0, 0.0, 1.0, np.inf)
-    high, low = (scores.interval_log_score(normal, [y], 0.2)[0] for y in (20.0, -20.0))
-    expected = stats.norm.logsf(19.9) + np.log1p(
-        -np.exp(stats.norm.logsf(20.1) - stats.norm.logsf(19.9))
-    )
-    assert_allclose([high, low], expected, rtol=1e-9)
+    near, beyond = stats.norm.logsf([far - 0.1, far + 0.1])
+    expected = near + np.log1p(-np.exp(beyond - near))
+    for y in (far, -far):
+        assert_allclose(scores.interval_log_score(normal, [y], 0.2), expected, rtol=1e-12)
+
+
+def test_interval_score_beyond_the_smallest_float_is_finite() -> None:
+    normal = MixtureForecast(1.0, 0.0, 1.0, np.inf)
     beyond = scores.interval_log_score(normal, [60.0], 0.2)[0]  # no float is as small as its mass
     assert_allclose(beyond, stats.norm.logsf(59.9), rtol=1e-4)
 

@@ -9,9 +9,10 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from regimeslot.errors import InvalidInputError
-from regimeslot.evaluation.stability import _labels, regime_stability
+from regimeslot.evaluation.stability import _labels, _relabelled, regime_stability
 from regimeslot.evaluation.walk_forward import walk_forward
 from regimeslot.features import make_dataset
+from regimeslot.models import MarkovForecaster
 
 pytestmark = pytest.mark.filterwarnings("ignore::regimeslot.errors.RegimeWarning")
 
@@ -56,6 +57,17 @@ def test_labels_are_those_that_were_forecast_with(study):
             forecast = study.forecasts[name].weights[inside].argmax(axis=1)
             mine = _labels(model, study)[inside]
             assert np.mean(forecast == mine) > 0.98
+
+
+def test_rows_are_labelled_after_the_targets_before_them():
+    """Locations follow the lags, so those of a refit's own rows are what it forecast."""
+    std = np.where(np.arange(N) % 200 < 100, 0.005, 0.02)
+    model = MarkovForecaster(order=2, n_starts=3, random_state=0)
+    study = walk_forward({"ar": model}, series(std), train_size=TRAIN, refit_every=REFIT)
+    for fold, fit in zip(study.folds, study.refits["ar"], strict=True):
+        rows = slice(fold.test.start - study.rows.start, fold.test.stop - study.rows.start)
+        again, was = _relabelled(fit, study).locations, study.forecasts["ar"].locations
+        np.testing.assert_allclose(again[rows], was[rows], rtol=1e-10, atol=1e-14)
 
 
 def test_a_refit_that_names_its_regimes_otherwise_is_seen_and_matched(study):
