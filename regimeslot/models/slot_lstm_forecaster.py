@@ -19,7 +19,7 @@ from regimeslot.models.slot_forecaster import FEATURE_LIMIT, SlotForecaster
 from regimeslot.windows import rolling_windows
 
 if TYPE_CHECKING:
-    from regimeslot.models.slot_lstm_training import Schedule
+    from regimeslot.models.slot_lstm_training import TrainingRows
 
 __all__ = ["SlotLSTMForecaster", "SlotMemory"]
 
@@ -228,8 +228,7 @@ class SlotLSTMForecaster(Forecaster):
                 raise InvalidInputError(f"{name} must be a number of at least 0, got {value!r}")
 
     def _fit(self, frame: pd.DataFrame, target: Array) -> None:
-        from regimeslot.models.slot_lstm_run import make_head, one_torch_thread
-        from regimeslot.models.slot_lstm_training import TrainingRows, train
+        from regimeslot.models.slot_lstm_training import TrainingRows
 
         state = self.get_state()
         columns = [str(name) for name in frame.columns]
@@ -238,6 +237,11 @@ class SlotLSTMForecaster(Forecaster):
         check, stop = self._split(len(frame))
         self.columns_, self.sizes_ = columns, self._sizes(columns)
         self.features_ = [name for name in columns if name not in (OFFSET, RETURN)]
+        if not self.features_:
+            raise InvalidInputError(
+                f"expected features for the memory to read, got {len(columns)} column(s) of which "
+                f"none is left beside {OFFSET} and {RETURN}: add some"
+            )
         values = frame[self.features_].to_numpy(float)
         self.feature_mean_, self.feature_std_ = values.mean(axis=0), values.std(axis=0) + 1e-12
         self.spread_ = float(target.std())
@@ -252,32 +256,49 @@ class SlotLSTMForecaster(Forecaster):
             inputs, target / self.spread_, early.predict(frame), self.spread_,
             half_life=self.half_life, window=self.window, stop=stop, check=check,
         )  # fmt: skip
-        schedule = self._schedule(previous)
-        self.networks_, self.training_, self.interrupted_ = [], [], False
+        self._train(rows, previous)
+
+    def _train(self, rows: TrainingRows, previous: dict[str, Any] | None) -> None:
+        """Train every network; after Ctrl-C those that were not begun stay as they were."""
+        from regimeslot.models.slot_lstm_run import make_head, one_torch_thread
+        from regimeslot.models.slot_lstm_training import Schedule, train
+
+        schedule = Schedule(
+            self.refit_epochs if previous else self.epochs, self.patience, self.batches,
+            self.learning_rate, self.cell_penalty, self.output_penalty,
+        )  # fmt: skip
+        self.networks_ = list(previous["networks_"]) if previous else []
+        self.training_ = list(previous["training_"]) if previous else []
+        self.interrupted_ = False
         seeds = np.random.SeedSequence(self.random_state).spawn(self.n_seeds)
-        with one_torch_thread():
-            for number, seed in enumerate(seeds):
-                if self.interrupted_:  # what was not begun stays as it was
-                    for name in ("networks_", "training_"):
-                        vars(self)[name] += previous[name][number:] if previous else []
-                    break
+        for number, seed in enumerate(seeds):
 
-                def step(epoch: int, number: int = number) -> None:
-                    if self._progress is not None:
-                        done, total = number * schedule.epochs, self.n_seeds * schedule.epochs
-                        self._progress(done + epoch - 1, total, f"network {number + 1}")
+            def step(epoch: int, number: int = number) -> None:
+                if self._progress is not None:
+                    done, total = number * schedule.epochs, self.n_seeds * schedule.epochs
+                    self._progress(done + epoch - 1, total, f"network {number + 1}")
 
+            here = slice(number, number + 1)
+            try:
                 head = make_head(
                     self._network,
                     seed=int(seed.generate_state(1)[0]),
-                    weights=previous["networks_"][number] if previous else None,
+                    weights=next(iter(self.networks_[here]), None),
                 )
-                result = train(head, rows, schedule, np.random.default_rng(seed), step)
-                self.networks_.append({n: v.numpy() for n, v in head.state_dict().items()})
-                self.training_.append(
-                    {"scores": list(result.scores), "best": result.best, "in_use": result.in_use}
-                )
-                self.interrupted_ = result.interrupted
+                with one_torch_thread():
+                    result = train(head, rows, schedule, np.random.default_rng(seed), step)
+            except KeyboardInterrupt:  # it came between two networks
+                if not self.networks_:
+                    raise
+                self.interrupted_ = True
+                return
+            self.networks_[here] = [{n: v.numpy() for n, v in head.state_dict().items()}]
+            self.training_[here] = [
+                {"scores": list(result.scores), "best": result.best, "in_use": result.in_use}
+            ]
+            if result.interrupted:
+                self.interrupted_ = True
+                return
 
     def _sizes(self, columns: list[str]) -> list[Any]:
         """What two fits must share for one to start from the other."""
@@ -325,18 +346,6 @@ class SlotLSTMForecaster(Forecaster):
         """Standardised features (n, D) by the training rows' moments."""
         values = (frame[self.features_].to_numpy(float) - self.feature_mean_) / self.feature_std_
         return np.clip(values, -FEATURE_LIMIT, FEATURE_LIMIT)
-
-    def _schedule(self, previous: dict[str, Any] | None) -> Schedule:
-        from regimeslot.models.slot_lstm_training import Schedule
-
-        return Schedule(
-            self.epochs if previous is None else self.refit_epochs,
-            self.patience,
-            self.batches,
-            self.learning_rate,
-            self.cell_penalty,
-            self.output_penalty,
-        )
 
     @property
     def _network(self) -> dict[str, int | None]:

@@ -275,6 +275,29 @@ def test_interrupt_of_a_refit_keeps_the_networks_not_begun(dataset):
     assert len(model.predict(dataset.X[TRAIN:])) == len(dataset.X) - TRAIN
 
 
+def test_interrupt_between_two_networks_keeps_those_that_are_trained(dataset, monkeypatch):
+    X, y = dataset.X[:TRAIN], dataset.y[:TRAIN]
+    made = []
+
+    def make_head(*args, **options):
+        made.append(args)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return original(*args, **options)
+
+    original = slot_lstm_run.make_head
+    model = small(n_seeds=3, warm_start=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(slot_lstm_run, "make_head", make_head)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+    assert model.interrupted_
+    assert len(model.networks_) == len(model.training_) == 1
+    model.fit(X, y)  # from the one there is, and two new ones
+    assert not model.interrupted_
+    assert len(model.networks_) == len(model.training_) == 3
+
+
 def test_interrupt_before_training_leaves_the_model_as_it_was(dataset, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
@@ -434,6 +457,11 @@ def test_a_window_longer_than_the_data_names_both(dataset, model):
         small(window=400).fit(dataset.X[:TRAIN], dataset.y[:TRAIN])
     with pytest.raises(TooFewRowsError, match="a window of 16 rows does not fit into 10"):
         model.memory(dataset.X[:10])
+
+
+def test_memory_needs_something_to_read(dataset):
+    with pytest.raises(InvalidInputError, match="none is left beside log_vol and last_return"):
+        small().fit(dataset.X[["log_vol", "last_return"]], dataset.y)
 
 
 def test_wrong_rows_are_refused_by_size(dataset, model):

@@ -257,7 +257,7 @@
         for (let k = n - 1; k >= 0; k--) {
           const name = (what === "read" ? "Read " : "Written ") + chart.columns.names[k].split(" ").pop();
           series.push({
-            label: name, width: 1, points: { show: false }, stroke: colour("paper"), fill: tint(k),
+            label: name, width: 0, points: { show: false }, stroke: tint(k), fill: tint(k),
             value: function (u, v, s, i) {
               return i == null || parts[k][i] == null ? "" : Math.round(parts[k][i]) + " %";
             },
