@@ -119,7 +119,7 @@ def models(task: str, seed: int) -> dict[str, Alone | SequentialSlots]:
     def build(slots: int = 1) -> nn.Module:
         torch.manual_seed(seed)
         if task == "rows":
-            return SlotWeight(2 * slots, 5, 1)
+            return SlotWeight(4 * slots, 5, 1)
         return Reader(1, 15 if slots == 1 else 34)
 
     rate = 0.02 if task == "rows" else 0.01
