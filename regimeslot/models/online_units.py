@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 _MEMORY = 500.0  # rows over which mean and variance of y are remembered
 _SETTLED = 16  # rows after which scales are trusted
 _FAR = 3.0  # before that no column counts as farther out than this
+_WILD = 5.0  # standard deviations that a row may count for in mean and variance
 _FLOOR = 1e-12  # least variance of v: a target that has not moved yet
 
 
@@ -82,6 +83,9 @@ class StreamUnits:
             self.mean = v.copy()
             return
         change = v - self.mean
+        if self.rows > _SETTLED:  # a single wild row must not set the scale of all that follows
+            most = _WILD * np.sqrt(self.variance)
+            change = np.clip(change, -most, most)
         self.mean = self.mean + gain * change
         # Weight 1 of the prior variance fades with the first rows.
         self.variance = self.variance + gain * ((1.0 - gain) * change * change - self.variance)
