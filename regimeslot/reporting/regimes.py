@@ -129,7 +129,7 @@ def slots_section(view: View) -> dict[str, Any]:
     ]
     headers = ("Regime", *(header for _, header, _ in columns))
     return {
-        "title": _slots_title(held, view.unit, view.period),
+        "title": _slots_title(held, view),
         "table": Table(
             "What each regime is",
             headers,
@@ -150,7 +150,7 @@ _TEXTS = ("Regime", "Tails", "Features that move its scale most")
 def _columns(view: View) -> list[tuple[str, str, Callable[[Any], str]]]:
     """Column of the table of regimes, its header with its unit, and how a number is written."""
     unit, period = view.unit, view.period
-    of, fell = f"{unit.name} a {period.each}", "Below zero"
+    of = f"{unit.name} {view.span}"
     return [
         ("occupancy", "Share of time, %", lambda v: f"{100 * v:.0f}"),
         ("spells", "Spells", count),
@@ -158,7 +158,7 @@ def _columns(view: View) -> list[tuple[str, str, Callable[[Any], str]]]:
         ("expected_duration", f"Expected spell, {period.plural}", lambda v: f"{v:.1f}"),
         ("mean", f"Mean, {of}", lambda v: unit.number(v, plus=view.plus)),
         ("volatility", f"Volatility, {of}", unit.number),
-        ("below_zero", f"{fell}, % of {period.plural}", lambda v: f"{100 * v:.0f}"),
+        ("below_zero", f"Below zero, % of {period.plural}", lambda v: f"{100 * v:.0f}"),
         ("worst", f"Lowest, {unit.name}", lambda v: unit.number(v, plus=view.plus)),
         ("best", f"Highest, {unit.name}", lambda v: unit.number(v, plus=view.plus)),
         ("dof", "Degrees of freedom", _dof),
@@ -227,7 +227,7 @@ def _caution(view: View, table: pd.DataFrame) -> str | None:
         return _as_forecast(view)
     return (
         f"Read the names with care: realised moves hardly differ between these regimes "
-        f"({view.unit.number(moves[0])} and {view.unit.text(moves[-1])} a {view.period.each})."
+        f"({view.unit.number(moves[0])} and {view.unit.text(moves[-1])} {view.span})."
     )
 
 
@@ -264,7 +264,8 @@ def _plain_table(view: View, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, index=table.columns)
 
 
-def _slots_title(held: pd.DataFrame, unit: Any, period: Any) -> str:
+def _slots_title(held: pd.DataFrame, view: View) -> str:
+    unit, span = view.unit, view.span
     first, last = held.iloc[0], held.iloc[-1]
     ratio = last["volatility"] / first["volatility"] if first["volatility"] > 0 else math.nan
     if not math.isfinite(ratio):
@@ -272,12 +273,12 @@ def _slots_title(held: pd.DataFrame, unit: Any, period: Any) -> str:
     if ratio < _DISTINCT:
         return (
             f"The regimes hardly differ in the size of moves: {unit.text(first['volatility'])} "
-            f"and {unit.text(last['volatility'])} a {period.each}"
+            f"and {unit.text(last['volatility'])} {span}"
         )
     return (
         f"The wildest regime moves {ratio:.1f} times as much as the calmest "
-        f"({unit.text(last['volatility'])} against {unit.text(first['volatility'])} a "
-        f"{period.each}), {share(last['occupancy'])} of the time"
+        f"({unit.text(last['volatility'])} against {unit.text(first['volatility'])} {span}), "
+        f"{share(last['occupancy'])} of the time"
     )
 
 

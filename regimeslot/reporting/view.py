@@ -101,6 +101,13 @@ class View:
         return self.study.dataset.transform != "level"
 
     @property
+    def span(self) -> str:
+        """What a target covers: "a day", or "over 5 sessions"."""
+        if self.horizon == 1:
+            return f"a {self.period.each}"
+        return f"over {self.period.steps(self.horizon)}"
+
+    @property
     def noun(self) -> str:
         """What is forecast: a return, a change or a value."""
         nouns = {"log-return": "return", "diff": "change", "level": "value"}
@@ -171,7 +178,7 @@ class View:
         if model is None or self.study.forecasts[model].n_components < 2:
             return None
         forecast = self.study.forecasts[model]
-        order, names = regime_names(forecast, self.unit, self.period)
+        order, names = regime_names(forecast, self.unit, self.span)
         return pd.DataFrame(forecast.weights[:, order], index=self.index, columns=names)
 
     @property
@@ -219,7 +226,7 @@ def _first(wanted: Sequence[str], held: Sequence[str]) -> str | None:
 
 
 def regime_names(
-    forecast: MixtureForecast, unit: Unit, period: Period
+    forecast: MixtureForecast, unit: Unit, span: str
 ) -> tuple[NDArray[np.intp], list[str]]:
     """Order of a forecast's components from calm to wild, and their names in that order."""
     spread = np.array(
@@ -230,10 +237,7 @@ def regime_names(
     )
     order = np.argsort(spread, kind="stable")
     words = _mood(len(order))
-    names = [
-        f"{word}, {unit.text(spread[k])} a {period.each}"
-        for word, k in zip(words, order, strict=True)
-    ]
+    names = [f"{word}, {unit.text(spread[k])} {span}" for word, k in zip(words, order, strict=True)]
     return order, names
 
 

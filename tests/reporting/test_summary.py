@@ -307,6 +307,19 @@ def test_transitions_of_a_gate_are_those_of_the_next_row(run):
     assert _transition_note(plain).startswith("Constant from one fit to the next")
 
 
+def test_moves_of_a_week_are_not_called_those_of_a_day(study_of, normal):
+    y = 0.02 * np.random.default_rng(1).standard_normal(80)
+    n = len(y)
+    two = MixtureForecast(np.tile([0.6, 0.4], (n, 1)), 0.0, np.tile([0.01, 0.03], (n, 1)), np.inf)
+    names = {"slots-markov": two, "linear": normal(n)}
+    view = view_of(study_of(y, names, horizon=5))
+    assert view.regimes.columns[0] == "calm, 1.0 % over 5 sessions"
+    summary = summarize(view.study)
+    assert "Mean, % over 5 sessions" in summary.slots["table"].columns
+    assert " a day" not in summary.slots["title"]
+    assert view_of(study_of(y, names)).span == "a day"
+
+
 def test_constant_weights_are_called_no_regimes(run):
     alone = replace(run, regime_model="slots-static", models=run.models)
     assert "Constant weights" in summarize(alone).regime["caution"]
