@@ -106,14 +106,14 @@ def regime_sentence(view: View) -> str:
     numbers = f"{signed(d.gain)} nats a {view.period.each}, t {d.t:.1f}"
     if view.main != "pool" and view.main not in {p[0] for p in _SWITCHING}:
         return f"None of it is regimes: {view.main} has none (in {model} they add {numbers})."
+    bare = model == "markov-t"  # without features, which its memory stands in for
+    rest = "tails and mixing" if bare else "features, tails and mixing"
     if not d.found:
-        return (
-            f"No regimes found: switching adds {numbers}, to {control}. "
-            "The rest is features, tails and mixing."
-        )
+        return f"No regimes found: switching adds {numbers}, to {control}. The rest is {rest}."
     if d.gain < 0:
         return f"Regimes cost here: switching loses to {control} ({numbers})."
-    return f"Regimes add {numbers}, to {control}; the rest is features, tails and mixing."
+    told = "volatility features tell much of the same" if bare else f"the rest is {rest}"
+    return f"Regimes add {numbers}, to {control}; {told}."
 
 
 def attribution(view: View) -> dict[str, Any] | None:

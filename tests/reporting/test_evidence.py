@@ -118,6 +118,15 @@ def test_what_is_known_of_regimes_follows_from_what_was_run(
     assert said in regime_sentence(view_of(study))
 
 
+def test_memory_without_features_is_no_more_than_what_they_tell(study_of, normal):
+    std = np.where(np.arange(N) < N // 2, 0.004, 0.02)
+    y = std * np.random.default_rng(5).standard_normal(N)
+    study = study_of(y, {"markov-t": normal(N, std[:, None]), "mixture-t": normal(N, 0.014)})
+    said = regime_sentence(view_of(study))
+    assert said.startswith("Regimes add")
+    assert said.endswith("; volatility features tell much of the same.")
+
+
 def test_a_model_without_regimes_gains_nothing_by_them(study_of, normal, outcomes):
     names = ("slots-single", "slots-static", "slots-sticky")
     view = view_of(study_of(outcomes, {n: normal(N) for n in names}))
