@@ -97,7 +97,8 @@ def settled(r: Tensor, steps: Tensor, recent: Tensor) -> Tensor:
     meant = ((r.sum(0) >= needed) & (needed > 0)).any(0)
     share = r.sum((0, 1)) / r.sum().clamp(min=torch.finfo(r.dtype).tiny)
     least = torch.where(recent >= ASLEEP, LEAST, WAKING)
-    r = r * (meant & (share >= least))
+    kept = meant & (share >= least)
+    r = r * (kept if kept.any() else share == share.amax())
     return r / r.sum(2, keepdim=True).clamp(min=torch.finfo(r.dtype).tiny)
 
 

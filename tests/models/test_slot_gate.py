@@ -73,6 +73,13 @@ def test_stray_steps_do_not_make_a_slot_learn():
     assert torch.equal(found[8:, 1, 2], torch.ones(12))
 
 
+def test_some_slot_always_learns():
+    r = torch.full((10, 1, 3), 0.3)
+    r[..., 1] = 0.4
+    found = settled(r, torch.ones(10, 1, dtype=torch.bool), torch.full((3,), 1 / 3))
+    assert torch.equal(found, torch.tensor([0.0, 1.0, 0.0]).expand(10, 1, 3))
+
+
 def test_a_slot_out_of_use_wakes_for_a_quarter_of_a_batch():
     steps, recent = torch.ones(10, 8, dtype=torch.bool), torch.tensor([1.0, 0.0])
     for count, awake in ((1, False), (2, True)):
