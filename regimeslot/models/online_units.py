@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 _MEMORY = 500.0  # rows over which mean and variance of y are remembered
 _SETTLED = 16  # rows after which scales are trusted
 _FAR = 3.0  # before that no column counts as farther out than this
+_ALIKE = 10.0  # columns whose scales differ by less share one scale at first
 _WILD = 5.0  # standard deviations that a row may count for in mean and variance
 _FLOOR = 1e-12  # least variance of v: a target that has not moved yet
 
@@ -45,6 +46,9 @@ class StreamUnits:
             scale = np.sqrt(np.mean((rows - shift) ** 2, axis=0))
             setattr(self, f"{name}_shift", shift)
             setattr(self, f"{name}_factor", np.divide(1.0, scale, where=scale > 0, out=scale * 0.0))
+        if not centred and 0.0 < self.x_factor.max(initial=0.0) < _ALIKE * self.x_factor.min():
+            # So few rows tell a column's scale badly; all of them together tell it better.
+            self.x_factor[:] = 1.0 / np.sqrt(np.mean(self.x_factor**-2.0))
         self.limit = _FAR if len(X) < _SETTLED else np.inf
         self.mean = np.zeros_like(self.mean)
         self.variance = np.ones_like(self.variance)
