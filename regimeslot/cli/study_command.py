@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import click
 
 from regimeslot.cli.fit_command import RUNS, SOURCES, TRANSFORMS, load
 from regimeslot.cli.screen import Screen, one_thread, show
+from regimeslot.cli.series_names import listed, series_named
 from regimeslot.errors import DataError, InvalidInputError, RegimeslotError
 
 if TYPE_CHECKING:
@@ -24,17 +25,6 @@ __all__ = ["study"]
 
 INDEX = "^GSPC"  # the market of the bundled stocks
 _NOT_REPEATED = ("out", "json", "quiet", "jobs")  # options that change no number
-_SUFFIXES = (".csv", ".parquet", ".txt")
-
-
-def _listed(ctx: click.Context, param: click.Parameter, given: Iterable[str]) -> tuple[str, ...]:
-    """Words from a comma list, a repeated option, or both; each once."""
-    parts = tuple(given)
-    words = (word.strip() for part in parts for word in part.split(","))
-    found = tuple(dict.fromkeys(word for word in words if word))
-    if parts and not found:
-        raise click.BadParameter("it names nothing; leave it out for the default.")
-    return found
 
 
 @click.command()
@@ -42,14 +32,14 @@ def _listed(ctx: click.Context, param: click.Parameter, given: Iterable[str]) ->
     "--tickers",
     multiple=True,
     metavar="LIST",
-    callback=_listed,
+    callback=listed,
     help="Yahoo symbols, separated by commas, or a file with one a line.",
 )
 @click.option(
     "--files",
     multiple=True,
     metavar="PATHS",
-    callback=_listed,
+    callback=listed,
     help="CSV or parquet files of prices, separated by commas, or a folder of them.",
 )
 @click.option(
@@ -94,7 +84,7 @@ def _listed(ctx: click.Context, param: click.Parameter, given: Iterable[str]) ->
     "--models",
     multiple=True,
     metavar="NAMES",
-    callback=_listed,
+    callback=listed,
     help="Models to run, separated by commas, or all.  [default: those of fit, egarch-t "
     "instead of slot-weight]",
 )
@@ -102,7 +92,7 @@ def _listed(ctx: click.Context, param: click.Parameter, given: Iterable[str]) ->
     "--apart",
     multiple=True,
     metavar="NAMES",
-    callback=_listed,
+    callback=listed,
     help="Series that are reported but left out of averages and counts.",
 )
 @click.option(
@@ -144,7 +134,7 @@ def study(ctx: click.Context, **options: Any) -> None:
     was stopped continues with the same command and --out: finished series are not run again, and
     a series that fails is reported and stops no other.
     """
-    names = _series_named(options)
+    names = series_named(options)
     if not names:
         raise click.UsageError("Name series: --tickers KO,PEP, --files prices/, or --bundled.", ctx)
     if options["jobs"] == 0:
@@ -173,44 +163,6 @@ def study(ctx: click.Context, **options: Any) -> None:
             click.echo(saved, err=True)  # the reader of stdout left before this line
     if failure is not None:
         raise failure
-
-
-def _series_named(options: Mapping[str, Any]) -> dict[str, Path | None]:
-    """Every series asked for by name, with its file or None for a ticker."""
-    names: dict[str, Path | None] = {}
-    if options["bundled"]:
-        from regimeslot.prices.bundled import bundled_symbols
-
-        names |= dict.fromkeys(bundled_symbols())
-    for word in options["tickers"]:
-        names |= dict.fromkeys(_from_list(Path(word)) if Path(word).is_file() else [word])
-    paths = [path for word in options["files"] for path in _from_folder(Path(word))]
-    stems = [path.stem for path in paths]
-    for path in paths:  # two files of one name are told apart by their folders
-        name = path.stem if stems.count(path.stem) == 1 else str(path)
-        if names.setdefault(name, path) != path:
-            raise InvalidInputError(f"{name} is named twice, as a ticker and as {path}")
-    return names
-
-
-def _from_list(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"the list of tickers {path} cannot be read: {error}") from error
-    words = [word for line in lines for word in line.split("#")[0].replace(",", " ").split()]
-    if not words:
-        raise InvalidInputError(f"{path} lists no tickers: expected one a line")
-    return words
-
-
-def _from_folder(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    held = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
-    if not held:
-        raise InvalidInputError(f"{path} holds no price files ({', '.join(_SUFFIXES)})")
-    return held
 
 
 def _compute(

@@ -172,32 +172,8 @@ class SeriesStudy:
     @cached_property
     def regime_words(self) -> str:
         """What part of the gain is regimes and what part is not, in words."""
-        value = self.regime_value
         over = self.references[0] if self.references else None
-        total = ""
-        if over is not None and over in self.headline.index:
-            total = f" of the {float(self.headline['gain'][over]):+.4f} over {over}"
-        pairs = value[value["against"] == "slots-static"] if len(value) else value
-        if not len(pairs):
-            return (
-                "What part of the gain is regimes is not known: slots-static, the same experts "
-                "with constant weights, was not run beside a model that switches."
-            )
-        told = ", ".join(
-            f"{row['model'].removeprefix('slots-')} {row['gain']:+.4f} (t {row['t']:.1f})"
-            for _, row in pairs.iterrows()
-        )
-        paid = pairs[(pairs["t"] >= 2.0)]
-        lead = (
-            f"Switching pays{total}"
-            if len(paid)
-            else f"No regimes found: switching cannot be told from zero{total}"
-        )
-        return (
-            f"{lead}. Over the same experts with constant weights, nats a row: {told}. The rest of "
-            "the gain is features, Student-t tails, shrinkage and pooling, and is not due to "
-            "regimes."
-        )
+        return tables.regime_words(self.regime_value, self.headline, over)
 
     def to_json(self) -> dict[str, Any]:
         """The contents of ``study.json``."""
@@ -294,7 +270,7 @@ def run_study(
     >>> from regimeslot.prices import load_prices
     >>> held = {n: load_prices(n, source="bundled", start="2015-01-01") for n in ("KO", "PEP")}
     >>> study = run_study(held, StudySettings(models=("mean", "linear"), first="2022-01-03"))
-    >>> int(study.headline.loc["mean", "series"])
+    >>> int(study.headline.loc["linear", "series"])
     2
     """
     settings = settings or StudySettings()

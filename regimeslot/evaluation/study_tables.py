@@ -26,6 +26,7 @@ __all__ = [
     "headline_table",
     "models_table",
     "regime_value_table",
+    "regime_words",
     "regimes_table",
     "series_table",
     "steps_table",
@@ -257,6 +258,55 @@ def _verdict(found: Difference) -> str:
     if not found.found:
         return "no regimes found"
     return "pays" if found.gain > 0 else "costs"
+
+
+def regime_words(value: pd.DataFrame, headline: pd.DataFrame, over: str | None) -> str:
+    """What part of the gain is regimes and what part is not, in words.
+
+    Parameters
+    ----------
+    value : DataFrame
+        Of :func:`regime_value_table`.
+    headline : DataFrame
+        Of :func:`headline_table`.
+    over : str, optional
+        Reference of the whole gain.
+    """
+    total = ""
+    if over is not None and over in headline.index:
+        total = f"{float(headline['gain'][over]):+.4f} over {over}"
+    pairs = value[value["against"] == "slots-static"] if len(value) else value
+    if not len(pairs):
+        return (
+            "What part of the gain is regimes is not known: slots-static, the same experts "
+            "with constant weights, was not run beside a model that switches."
+        )
+    told = ", ".join(
+        f"{row['model'].removeprefix('slots-')} {row['gain']:+.4f} (t {row['t']:.1f})"
+        for _, row in pairs.iterrows()
+    )
+    if (pairs["t"] >= 2.0).any():
+        lead = f"Switching pays{total and f', as part of the {total}'}"
+    elif (pairs["t"] <= -2.0).any():
+        lead = f"Switching costs here{total and f', within the {total}'}"
+    else:
+        lead = (
+            f"No regimes found: what switching adds{total and f' to the {total}'} cannot be "
+            "told from zero"
+        )
+    words = (
+        f"{lead}. Over the same experts with constant weights, nats a row: {told}. The rest of "
+        "the gain is features, Student-t tails, shrinkage and pooling, and is not due to "
+        "regimes."
+    )
+    plain = value[value["against"] == "mixture-t"]
+    if len(plain) and plain["t"].iloc[0] >= 2.0:
+        words += (
+            f" Without features memory alone gains {plain['gain'].iloc[0]:+.4f} "
+            f"(t {plain['t'].iloc[0]:.1f}, markov-t over mixture-t): regimes are levels of "
+            "volatility that last, which the features of the other models already tell."
+        )
+    return words
 
 
 def steps_table(panel: Panel, main: str, reference: str) -> pd.DataFrame:

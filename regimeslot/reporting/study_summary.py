@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from regimeslot.reporting.study_charts import gain_chart, years_section
 from regimeslot.reporting.study_sections import (
     coverage_section,
-    gain_chart,
     headline_section,
     models_section,
     period_of,
@@ -18,7 +18,6 @@ from regimeslot.reporting.study_sections import (
     steps_section,
     study_span,
     var_passes,
-    years_section,
 )
 from regimeslot.reporting.tables import Table, cell
 from regimeslot.reporting.words import Period, count, signed
@@ -80,7 +79,7 @@ def summarize_study(study: SeriesStudy) -> StudySummary:
     >>> held = {n: load_prices(n, source="bundled", start="2015-01-01") for n in ("KO", "PEP")}
     >>> study = run_study(held, StudySettings(models=("mean", "linear"), first="2022-01-03"))
     >>> summarize_study(study).headline["table"].columns[0]
-    'linear over'
+    'mean over'
     """
     period = period_of(study)
     series = series_section(study, period)
@@ -187,7 +186,7 @@ def _series_answer(study: SeriesStudy) -> Part:
         lines.append(
             f"Among the best models (90 % confidence set) on {int(inside[study.main])} of {total}."
         )
-    raw = var_passes(study, "raw")
+    raw = var_passes(study)
     if raw is not None:
         lines.append(raw)
     return {
@@ -204,14 +203,18 @@ def _regime_answer(study: SeriesStudy) -> Part:
     told = value[value["against"] == "slots-static"] if len(value) else value
     if not len(told):
         return {"heading": "How much of it is regimes", "missing": study.regime_words}
-    paid = bool((told["t"] >= 2.0).any())
-    head, *rest = study.regime_words.split(". ", 1)
+    paid, cost = bool((told["t"] >= 2.0).any()), bool((told["t"] <= -2.0).any())
+    _, rest = study.regime_words.split(". ", 1)  # its first sentence is the headline here
     return {
         "heading": "How much of it is regimes",
-        "headline": "Switching pays" if paid else "No regimes found",
+        "headline": "Switching pays"
+        if paid
+        else "Switching costs here"
+        if cost
+        else "No regimes found",
         "big": "",
         "level": "good" if paid else "",
-        "lines": [f"{rest[0]}" if rest else head],
+        "lines": [rest],
     }
 
 

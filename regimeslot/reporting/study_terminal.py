@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regimeslot.reporting.study_charts import years_section
 from regimeslot.reporting.study_sections import (
     Part,
     coverage_section,
@@ -16,7 +17,6 @@ from regimeslot.reporting.study_sections import (
     series_count,
     series_section,
     study_span,
-    years_section,
 )
 
 if TYPE_CHECKING:

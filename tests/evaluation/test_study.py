@@ -155,7 +155,10 @@ def test_words_never_call_features_regimes(panel) -> None:
         "pays, but constant weights pay as much: not regimes",
     }
     switching = study_of(given({**MEANS, "slots-sticky": 0.3, "pool": 0.3}))
-    assert switching.regime_words.startswith("Switching pays of the +0.3")
+    assert switching.regime_words.startswith("Switching pays, as part of the +0.3")
+    memory = study_of(given({**MEANS, "pool": 0.1, "mixture-t": 0.0, "markov-t": 0.2}))
+    assert "No regimes found" in memory.regime_words
+    assert "Without features memory alone gains +0." in memory.regime_words
     assert "not known" in study_of(given({"mean": 0.0, "linear": 0.1})).regime_words
 
 
