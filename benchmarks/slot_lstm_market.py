@@ -67,9 +67,13 @@ def main() -> None:
     print(f"pool of {', '.join(POOL_MEMBERS)} over {PEER}: {difference(pool, scores[PEER])}")
     for name in (NETWORK, CONTROL, "slots-static"):
         print(f"    what {name} adds to it: {difference(pooled(study, name), pool)}")
-    model = alone.models[NETWORK]
-    kept = sum(training["best"] > 0 for training in model.training_)
-    print(f"last refit: {kept} of {len(model.training_)} networks trained further")
+    for name, model in ((NETWORK, alone.models[NETWORK]), (CONTROL, study.models[CONTROL])):
+        size = sum(weights.size for weights in model.networks_[0].values())
+        used = sum(training["in_use"] for training in model.training_)
+        print(
+            f"{name}: {size:,} parameters a network; at the last refit {used} of "
+            f"{len(model.training_)} networks in use"
+        )
     print(
         f"walk-forward of {NETWORK}: {alone.seconds[NETWORK]:.0f} s CPU, {wall:.0f} s wall "
         f"(wanted: at most {60 * WANTED_MINUTES:.0f}); {CONTROL} {study.seconds[CONTROL]:.0f} s CPU"

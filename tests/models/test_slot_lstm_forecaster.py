@@ -505,6 +505,7 @@ for window in (16, 512):
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_window():
     """All windows of 512 rows as copies would take 8 x 512 x 4,000 x 8 bytes: 131 MB."""
     result = subprocess.run(
