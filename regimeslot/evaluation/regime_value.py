@@ -204,6 +204,9 @@ def _verdict(switching: Sequence[RegimeQuestion], without: Sequence[RegimeQuesti
         else None
     )
     told = "" if alone is None else f"memory {_alone(alone)} (t {alone.t:.1f})"
+    net = [row.words for row in without if row.difference.against == _SINGLE]
+    if alone is not None and alone.found and alone.gain > 0 and net and _PAYS not in net:
+        told += ", but not over, nor beside, an expert with features"
     if not total:
         if alone is None:
             return "Whether regimes pay is not known: no pair differs in its selector alone"

@@ -119,6 +119,9 @@ def test_memory_alone_is_shown_without_features(moving) -> None:
     assert table["against"].tolist() == ["mixture-t", "slots-single", twin, "slots-single"]
     assert table["words"].tolist()[:2] == ["pays", "costs"]
     assert value.verdict.startswith("Without features memory pays (t ")
+    assert value.verdict.endswith("), but not over, nor beside, an expert with features")
+    useful = regime_value(study_of(moving, held | {"slots-single": 0.03})).verdict
+    assert useful.endswith(")")
     assert value.absent == (
         "slots-static (two experts with constant weights)",
         "slots-softmax (a gate without memory)",
