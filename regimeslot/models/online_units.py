@@ -58,7 +58,7 @@ class StreamUnits:
         """Row z with its leading constant, if there is one."""
         z = (x - self.x_shift) * self.x_factor
         if self.limit < np.inf:
-            z = np.clip(z, -self.limit, self.limit)
+            z = np.minimum(np.maximum(z, -self.limit), self.limit)
         return np.concatenate(([1.0], z)) if self.intercept else z
 
     def target(self, y: Array) -> Array:
@@ -89,7 +89,7 @@ class StreamUnits:
         change = v - self.mean
         if self.rows > _SETTLED:  # a single wild row must not set the scale of all that follows
             most = _WILD * np.sqrt(self.variance)
-            change = np.clip(change, -most, most)
+            change = np.minimum(np.maximum(change, -most), most)
         self.mean = self.mean + gain * change
         # Weight 1 of the prior variance fades with the first rows.
         self.variance = self.variance + gain * ((1.0 - gain) * change * change - self.variance)
