@@ -1,6 +1,6 @@
 """Networks trained on regimes in sequence: one network, one with replay, and gated slots.
 
-    python benchmarks/sequential_slots.py [--seeds 3] [--only rows]
+    python benchmarks/sequential_slots.py [--seeds 2] [--only rows]
 
 No model is told which regime a row is from, neither in training nor in the test. After each
 stretch every regime is tested on fresh data, one step ahead: a forecast may use the targets before
@@ -197,7 +197,7 @@ def compare(task: str, order: str, seeds: int, steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--only", choices=["rows", "told", "untold"])
     options = parser.parse_args()
