@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         plot_volatility,
     )
     from regimeslot.reporting.page import report
+    from regimeslot.reporting.study_page import study_report
     from regimeslot.reporting.summary import Summary, summarize
     from regimeslot.reporting.terminal import terminal_scores, terminal_summary
 
@@ -32,6 +33,7 @@ _HOMES = {
     "plot_regimes": "figures",
     "plot_volatility": "figures",
     "report": "page",
+    "study_report": "study_page",
     "summarize": "summary",
     "terminal_scores": "terminal",
     "terminal_summary": "terminal",
@@ -47,6 +49,7 @@ __all__ = [
     "plot_regimes",
     "plot_volatility",
     "report",
+    "study_report",
     "summarize",
     "terminal_scores",
     "terminal_summary",
