@@ -381,4 +381,5 @@ def _fit_notes(panel: Panel) -> list[str]:
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     quoted = panel.warnings[names[0]][0]
     total = sum(len(held) for held in panel.warnings.values())
-    return [f"{total} fits are to be read with care (on {shown}); one of them: {quoted}"]
+    fits = "1 fit is" if total == 1 else f"{total} fits are"
+    return [f"{fits} to be read with care (on {shown}); one warning: {quoted}"]

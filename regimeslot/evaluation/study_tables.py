@@ -355,15 +355,16 @@ def coverage_table(panel: Panel, model: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by series; for 1 and 5 %: ``raw_1``, ``raw_p_1``, ``adapted_1``, ``adapted_p_1``
-        and the same with 5. Rates are shares of rows, p of Kupiec's test.
+        Indexed by series, those of one-row targets; for 1 and 5 %: ``raw_1``, ``raw_p_1``,
+        ``adapted_1``, ``adapted_p_1`` and the same with 5. Rates are shares of
+        rows, p of Kupiec's test.
     """
     import pandas as pd
 
     rows = {}
     for series, uniforms in panel.uniforms.items():
-        if model not in uniforms:
-            continue
+        if model not in uniforms or panel.horizons[series] > 1:
+            continue  # where targets overlap, a hit is not known before the next threshold
         row: dict[str, float] = {}
         for found in coverage(uniforms[model].to_numpy(), LEVELS):
             level = f"{100 * found.level:.0f}"

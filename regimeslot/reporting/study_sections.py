@@ -75,10 +75,16 @@ def var_passes(study: SeriesStudy) -> str | None:
         for kind in ("raw", "adapted")
         for level in ("1", "5")
     )
+    what = "VaR as forecast has" if _losses(study) else "Low quantiles as forecast have"
     return (
-        f"VaR as forecast has the right rate on {raw_1} of {len(table)} at 1 % and {raw_5} at 5 %, "
+        f"{what} the right rate on {raw_1} of {len(table)} at 1 % and {raw_5} at 5 %, "
         f"with adaptive thresholds on {adapted_1} and {adapted_5}."
     )
+
+
+def _losses(study: SeriesStudy) -> bool:
+    """Whether the low side of a target is a loss: of returns, not of rates and levels."""
+    return study.settings.transform == "log-return"
 
 
 def headline_section(study: SeriesStudy, period: Period) -> Part:
@@ -216,7 +222,8 @@ def series_section(study: SeriesStudy, period: Period) -> Part:
     for against in references:
         columns += [f"Gain over {against}", "t"]
     columns += [f"Against {first}", "CRPS lower by, %", "QLIKE lower by", "In 90 % set"]
-    columns += ["Beyond 1 % VaR, %", "adapted, %", "Beyond 5 % VaR, %", "adapted, %"]
+    beyond = "Beyond {} % VaR, %" if _losses(study) else "Below {} % quantile, %"
+    columns += [beyond.format(1), "adapted, %", beyond.format(5), "adapted, %"]
     place = columns.index(f"Against {first}")
     gains = study.series.loc[~study.series["apart"], f"gain:{first}"]
     best, worst = gains.index[0], gains.index[-1]
@@ -357,8 +364,14 @@ def coverage_section(study: SeriesStudy, period: Period) -> Part:
     """Losses beyond the value at risk: how many series have the right rate."""
     table = study.coverage
     counted = table[[name in study.counted.losses for name in table.index]] if len(table) else table
+    losses = _losses(study)
+    heading = "Losses beyond the value at risk" if losses else "Values below the low quantiles"
     if not len(counted):
-        return {"missing": "No forecasts of the main model, so no value at risk."}
+        return {
+            "heading": heading,
+            "missing": "Targets of several rows overlap: whether one was hit is not known before "
+            "the next threshold, so rates are given for targets of one row alone.",
+        }
     rows = []
     for level in ("1", "5"):
         for kind, words in (("raw", "As forecast"), ("adapted", "With an adaptive threshold")):
@@ -374,10 +387,17 @@ def coverage_section(study: SeriesStudy, period: Period) -> Part:
             )
     title = var_passes(study) or ""
     return {
+        "heading": heading,
         "title": title.removesuffix("."),
         "table": Table(
-            f"Losses beyond the value at risk of {study.main}",
-            ("VaR", "Threshold", "Mean rate, %", "Lowest to highest, %", "Kupiec passes, series"),
+            f"{heading}, forecasts of {study.main}",
+            (
+                "VaR" if losses else "Quantile",
+                "Threshold",
+                "Mean rate, %",
+                "Lowest to highest, %",
+                "Kupiec passes, series",
+            ),
             rows,
             text_columns=(0, 1),
         ),

@@ -103,7 +103,7 @@ def _coverage_words(part: Part) -> str:
         level, threshold, mean, _, passes = (c.text for c in row)
         kind = "raw" if threshold.startswith("As") else "adapted"
         said.append(f"{level} {kind} {mean} % ({passes})")
-    return f"Losses beyond the VaR, mean rate (Kupiec passes): {'; '.join(said)}."
+    return f"{part['heading']}, mean rate (Kupiec passes): {'; '.join(said)}."
 
 
 def _table(part: Part, heads: dict[int, str]) -> Table:

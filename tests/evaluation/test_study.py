@@ -281,3 +281,11 @@ def test_faults() -> None:
     assert list(late.panel.losses) == ["A", "B"]
     assert "some must lie before the first forecast" in late.panel.failures["L"]
     assert late.panel.losses["A"].index[0] == pd.Timestamp("2019-07-25")
+
+
+def test_rates_of_overlapping_targets_are_left_out(panel) -> None:
+    overlapping = replace(panel, horizons=dict.fromkeys(panel.losses, 5))
+    assert len(tables.coverage_table(panel, "pool")) == 4
+    assert tables.coverage_table(overlapping, "pool").empty
+    plain, wide = (tables.headline_table(p, "pool", ["gjr-garch"]) for p in (panel, overlapping))
+    assert_allclose(plain["gain"], wide["gain"])

@@ -115,6 +115,18 @@ def test_parts_that_cannot_be_made_say_why(tmp_path) -> None:
     assert "nothing to compare" in str(study_answers(study_of(["A"], models={"mean": 0.0}))[-1])
 
 
+def test_rates_have_no_losses_and_overlapping_targets_no_hits() -> None:
+    rates = summarize_study(study_of(["A", "B"], transform="diff"))
+    assert rates.coverage["heading"] == "Values below the low quantiles"
+    said = str(rates.coverage["table"]) + str(rates.series["table"].columns) + str(rates.answers)
+    assert "VaR" not in said
+    assert "loss" not in said
+    weeks = study_of(["A", "B"])
+    weeks = replace(weeks, panel=replace(weeks.panel, horizons={"A": 5, "B": 5}))
+    assert "overlap" in summarize_study(weeks).coverage["missing"]
+    assert not any("VaR" in str(part) for part in study_answers(weeks))
+
+
 def test_markup_in_names_is_text_and_the_page_needs_nobody(study, path, tmp_path) -> None:
     page = path.read_text()
     assert len(page) < 1_000_000
