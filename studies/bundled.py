@@ -37,15 +37,19 @@ TABLES = (
 )
 
 
+def text(value: object, spec: str) -> str:
+    """One cell."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if pd.isna(value) else format(value, spec)
+
+
 def table(frame: pd.DataFrame, heads: dict[str, str], formats: dict[str, str]) -> Iterator[str]:
     """Some columns as Markdown."""
     yield f"| {' | '.join(heads.values())} |"
     yield f"|{'|'.join('---' if i == 0 else '---:' for i in range(len(heads)))}|"
-    for _, row in frame.reset_index().iterrows():
-        cells = []
-        for name in heads:
-            value = row[name]
-            cells.append("" if pd.isna(value) else format(value, formats.get(name, "")))
+    for row in frame.reset_index().astype(object).to_dict("records"):
+        cells = [text(row[name], formats.get(name, "")) for name in heads]
         yield f"| {' | '.join(cells)} |"
     yield ""
 
