@@ -208,4 +208,4 @@ def main(found: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HOME / "run")
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/bundled-2011-2022"))
