@@ -16,6 +16,7 @@ from regimeslot.errors import ConvergenceError, ConvergenceWarning, InvalidInput
 from regimeslot.features import RETURN
 from regimeslot.forecast import MixtureForecast
 from regimeslot.models.base import Features, Forecaster, check_rows, check_target
+from regimeslot.models.garch_starts import flat_starts, skew_student
 from regimeslot.models.residuals import fit_residuals
 
 __all__ = ["GarchForecaster"]
@@ -201,22 +202,30 @@ class GarchForecaster(Forecaster):
             GARCH,
             ConstantMean,
             Normal,
-            SkewStudent,
             StudentsT,
         )
 
         lags = self.lags
         odd = 0 if self.volatility == "garch" else lags
         volatility: Any = (EGARCH if self.volatility == "egarch" else GARCH)(p=lags, o=odd, q=lags)
-        distribution: Any = {"t": StudentsT, "skewt": SkewStudent, "gaussian": Normal}
+        distribution: Any = {"t": StudentsT, "skewt": skew_student, "gaussian": Normal}
         parts = {"volatility": volatility, "distribution": distribution[self.likelihood]()}
         model: Any
         if self.ar_lags:
             model = ARX(scaled, lags=self.ar_lags, rescale=False, **parts)
         else:
             model = ConstantMean(scaled, rescale=False, **parts)
+        # A constant variance is a limit of every model here: a fit that explains the rows worse has
+        # failed, whatever its flag says, and is tried again from nearly constant variance. (arch's
+        # EGARCH often ends where it should not on a hundred rows or two.)
+        floor = -0.5 * len(scaled) * (math.log(2.0 * math.pi * float(scaled.var())) + 1.0)
         best = None
-        for values in [start, None] if start is not None else [None]:
+        starts = [start] if start is not None else []
+        for values in [
+            *starts,
+            None,
+            *flat_starts(scaled, self.volatility, self.likelihood, lags, self.ar_lags),
+        ]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 found = model.fit(
@@ -227,14 +236,14 @@ class GarchForecaster(Forecaster):
             )
             if usable and (best is None or found.loglikelihood > best.loglikelihood):
                 best = found
-            if usable and found.convergence_flag == 0:
+            if usable and found.convergence_flag == 0 and found.loglikelihood > floor:
                 break
         if best is None:
             raise ConvergenceError(
                 f"no {self.volatility} fit on {len(scaled)} rows has a finite likelihood: look for "
                 "long runs of unchanged prices, or leave this model out"
             )
-        self.converged_ = best.convergence_flag == 0
+        self.converged_ = bool(best.convergence_flag == 0 and best.loglikelihood > floor)
         if not self.converged_:
             warnings.warn(
                 f"{self.volatility} with {self.likelihood} innovations did not converge on "

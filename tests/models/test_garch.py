@@ -1,10 +1,12 @@
 """GARCH against arch: the same densities from our own recursion."""
 
+import warnings
+
 import numpy as np
 import pytest
 from arch import arch_model
 
-from regimeslot.errors import InvalidInputError
+from regimeslot.errors import ConvergenceWarning, InvalidInputError
 from regimeslot.models.garch import GarchForecaster
 
 pytestmark = pytest.mark.filterwarnings("ignore::regimeslot.errors.RegimeWarning")
@@ -89,3 +91,26 @@ def test_a_weekly_forecast_needs_the_daily_series(weekly):
 def test_unknown_kinds_are_named(dataset):
     with pytest.raises(InvalidInputError, match="volatility must be one of gjr, garch, egarch"):
         GarchForecaster(volatility="figarch").fit(dataset.X, dataset.y)
+
+
+@pytest.mark.parametrize("volatility", ["egarch", "gjr"])
+def test_a_fit_is_no_worse_than_constant_variance(volatility: str) -> None:
+    # Rounded changes of a short series: flat likelihoods in which a first start may fail.
+    rng = np.random.default_rng(3)
+    y = np.round(0.25 * rng.standard_t(4, 140), 1)
+    model = GarchForecaster(volatility=volatility, likelihood="skewt", lags=2, ar_lags=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(np.zeros((140, 1)), y)
+    constant = -0.5 * 136 * (np.log(2.0 * np.pi * np.var(y / model.spread_)) + 1.0)
+    assert model.log_likelihood_ > constant
+    assert abs(model.params_["lambda"]) <= 0.9 + 1e-9
+
+
+def test_one_sided_rows_do_not_make_the_other_side_impossible() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.exponential(1.0, 300)  # its best skew is the edge itself
+    model = GarchForecaster(volatility="garch", likelihood="skewt").fit(np.zeros((300, 1)), y)
+    forecast = model.predict(np.zeros((1, 1)))
+    below = forecast.mean() - 2.0 * forecast.std()
+    assert forecast.logpdf(below)[0] > -60.0
