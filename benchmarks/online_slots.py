@@ -1,16 +1,18 @@
 """Online slots against what else learns from a stream, on laws that come, go and come back.
 
-    python benchmarks/online_slots.py [--seeds 20] [--rows 20000]
+    python benchmarks/online_slots.py [--seeds 20] [--rows 20000] [--long]
 
 Prints, for A-B-C four times, A-B-A-C-A, one law, slow drift and heavy tails, the mean squared error
 over the noise's variance of every model, the error in the first 20 rows after a law returns, and
 the number of slots; then average accuracy, transfer and forgetting over three laws; then the time
-per row against river's linear models and recursive least squares. Needs river.
+per row against river's linear models and recursive least squares. ``--long`` runs a million rows
+instead: memory, positive definiteness and time. Needs river.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from collections.abc import Callable
 
@@ -214,11 +216,33 @@ def times(rows: int) -> None:
         print(f"{name:26s}{micro:8.1f} us   MSE/s2 {mse:8.3f}")
 
 
+def a_million_rows() -> None:
+    stream = Stream("ABCD" * 125, 2_000, 0.3, 31)
+    model = OnlineSlotRegressor(max_slots=4)
+    print("a million rows, d = 5, 4 laws")
+    for part in np.split(np.arange(len(stream.y)), 10):
+        start = time.process_time()
+        model.partial_fit(stream.X[part], stream.y[part])
+        micro = 1e6 * (time.process_time() - start) / len(part)
+        matrices = model.get_state()["core"]["bank"]["precision"][: model.n_slots_]
+        least = np.linalg.eigvalsh(matrices).min()
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{part[-1] + 1:9,} rows  {model.n_slots_} slots  {micro:6.1f} us a row  "
+            f"{memory:6.1f} MB  least eigenvalue {least:.3g}",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--rows", type=int, default=20_000, help="of the t3 stream")
+    parser.add_argument("--long", action="store_true", help="a million rows instead")
     options = parser.parse_args()
+    if options.long:
+        a_million_rows()
+        return
     for noise in (0.5, 0.1, 1.0):
         recurring("ABC" * 4, 200, noise, options.seeds)
     package_law(options.seeds)

@@ -232,6 +232,7 @@ def _header(saved: SavedRun) -> dict[str, Any]:
         "symbol": data["symbol"],
         "transform": settings["transform"],
         "horizon": settings["horizon"],
+        "rounded_to": settings.get("rounded_to"),
         "main": settings["main"],
         "fitted": {"created": saved.record.get("created"), "last": data["last"]},
     }

@@ -12,6 +12,7 @@ from regimeslot.errors import InvalidInputError
 from regimeslot.evaluation.calibration import kolmogorov_smirnov
 from regimeslot.evaluation.comparison import diebold_mariano
 from regimeslot.evaluation.record import Record
+from regimeslot.evaluation.scores import log_score
 
 __all__ = ["GROUPS", "record_reference", "record_scores", "record_table"]
 
@@ -67,7 +68,12 @@ def record_table(record: Record) -> pd.DataFrame:
         if len(known):
             hits = (outcome < -table[name].to_numpy()[known] for name in ("var_1", "var_5"))
             scores[known] = np.column_stack(
-                [come.logpdf(outcome), come.crps(outcome), come.cdf(outcome), *hits]
+                [
+                    log_score(come, outcome, record.header.get("rounded_to")),
+                    come.crps(outcome),
+                    come.cdf(outcome),
+                    *hits,
+                ]
             )
         names = ["log_score", "crps", "pit", "hit_1", "hit_5"]
         parts.append(table.join(pd.DataFrame(scores, columns=names)))

@@ -33,7 +33,7 @@ _LEAST_MASS = 1e-290  # below it a probability has lost its digits
 _NODES = 32
 
 
-def log_score(forecast: MixtureForecast, y: ArrayLike) -> Array:
+def log_score(forecast: MixtureForecast, y: ArrayLike, rounded_to: float | None = None) -> Array:
     """Log predictive density of each realised value, in nats; larger is better.
 
     Parameters
@@ -41,6 +41,8 @@ def log_score(forecast: MixtureForecast, y: ArrayLike) -> Array:
     forecast : MixtureForecast of n rows
     y : (n,)
         A pandas Series must have the forecast's index.
+    rounded_to : float, optional
+        Step to which y was rounded: then :func:`interval_log_score`.
 
     Raises
     ------
@@ -57,6 +59,8 @@ def log_score(forecast: MixtureForecast, y: ArrayLike) -> Array:
     >>> log_score(MixtureForecast(1.0, 0.0, 1.0, np.inf), [0.0]).round(4)
     array([-0.9189])
     """
+    if rounded_to is not None:
+        return interval_log_score(forecast, y, rounded_to)
     _check_outcomes(y, len(forecast))
     return forecast.logpdf(y)
 
@@ -322,7 +326,7 @@ def score_table(
         if len(forecast) == 0:
             raise InvalidInputError(f"the forecast of {name!r} has no rows to score")
         rows[name] = {
-            "log_score": _log_score(forecast, y, rounded_to).mean(),
+            "log_score": log_score(forecast, y, rounded_to).mean(),
             "crps": crps(forecast, y).mean(),
             "r2_oos": r2_oos(forecast.mean(), y, benchmark_mean),
             "qlike": qlike(forecast, y).mean(),
@@ -333,12 +337,6 @@ def score_table(
             rows[name]["seconds"] = seconds.get(name, np.nan)
     table = pd.DataFrame.from_dict(rows, orient="index", dtype=np.float64)
     return table.rename_axis("model")
-
-
-def _log_score(forecast: MixtureForecast, y: ArrayLike, rounded_to: float | None) -> Array:
-    if rounded_to is None:
-        return log_score(forecast, y)
-    return interval_log_score(forecast, y, rounded_to)
 
 
 def _check_outcomes(

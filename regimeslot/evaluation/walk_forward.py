@@ -19,8 +19,8 @@ from regimeslot.evaluation.comparison import diebold_mariano
 from regimeslot.evaluation.scores import (
     check_width,
     expanding_mean,
-    interval_log_score,
     last_known,
+    log_score,
     score_table,
 )
 from regimeslot.features import Dataset
@@ -62,7 +62,7 @@ class Study:
         What reproduces the study.
     rounded_to : float or None
         Step to which the targets were rounded: log scores are then those of the intervals that
-        they stand for, :func:`regimeslot.evaluation.scores.interval_log_score`.
+        they stand for, :func:`regimeslot.evaluation.scores.log_score`.
     refits : dict of tuple of Forecaster
         The fit of every fold, of the models whose slots or regimes may change with it.
     """
@@ -116,10 +116,7 @@ class Study:
 
     def log_score_of(self, forecast: MixtureForecast) -> NDArray[np.float64]:
         """Log score (n,) of another forecast of the same rows, by the same rule, in nats."""
-        y = self.y.to_numpy()
-        if self.rounded_to is None:
-            return forecast.logpdf(y)
-        return interval_log_score(forecast, y, self.rounded_to)
+        return log_score(forecast, self.y.to_numpy(), self.rounded_to)
 
     @cached_property
     def _log_scores(self) -> pd.DataFrame:

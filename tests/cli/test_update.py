@@ -213,7 +213,7 @@ def test_loads_nothing_that_it_does_not_need(run: Path, longer: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("how", "times"), [(signal.SIGKILL, 50), (signal.SIGINT, 10)])
+@pytest.mark.parametrize(("how", "times"), [(signal.SIGKILL, 12), (signal.SIGINT, 4)])
 def test_stopped_many_times(how: signal.Signals, times: int, run: Path, home: Path) -> None:
     """Bars come one by one, and updates are stopped at random moments."""
     chance = random.Random(0)

@@ -270,10 +270,10 @@ def test_a_slot_out_of_force_is_not_touched_by_a_single_bit(n_rows):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_a_million_rows_neither_grow_nor_break():
-    X, y, _ = drawn(31, "ABCD" * 125, 2_000, noise=0.3)
-    assert len(X) == 1_000_000
+def test_many_rows_neither_grow_nor_break():
+    """200,000 of them: the benchmark runs a million, too many minutes for every change."""
+    X, y, _ = drawn(31, "ABCD" * 25, 2_000, noise=0.3)
+    assert len(X) == 200_000
     model = OnlineSlotRegressor(max_slots=4).partial_fit(X[:10_000], y[:10_000])
     size = len(str(model.get_state().keys())), len(model.events_)
     model.partial_fit(X[10_000:], y[10_000:])
