@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from regimeslot.errors import InvalidInputError
 
 __all__ = ["map_tasks"]
 
-_IDLE = 20  # seconds
+_LOOK = 1.0  # seconds
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -52,11 +56,30 @@ def _in_processes(
     from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky import get_reusable_executor
 
-    # Processes whose parent was killed notice nothing; they must not wait for five minutes.
-    with parallel_config(backend="loky", inner_max_num_threads=1, idle_worker_timeout=_IDLE):
+    followed = _Followed(function, os.getpid())
+    with parallel_config(backend="loky", inner_max_num_threads=1):
         workers = Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator")
         try:
-            yield from workers(delayed(function)(task) for task in tasks)
+            yield from workers(delayed(followed)(task) for task in tasks)
         except BaseException:  # Ctrl-C, or a reader that left: nobody waits for what is computed
             get_reusable_executor().shutdown(wait=False, kill_workers=True)
             raise
+
+
+@dataclass(frozen=True)
+class _Followed(Generic[Task, Result]):
+    """A function whose process ends when its parent was killed, which loky does not notice."""
+
+    function: Callable[[Task], Result]
+    parent: int
+
+    def __call__(self, task: Task) -> Result:
+        name = f"follow-{self.parent}"
+        if os.getpid() != self.parent and all(t.name != name for t in threading.enumerate()):
+            threading.Thread(target=self._follow, name=name, daemon=True).start()
+        return self.function(task)
+
+    def _follow(self) -> None:
+        while os.getppid() == self.parent:
+            time.sleep(_LOOK)
+        os._exit(1)
