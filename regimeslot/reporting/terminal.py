@@ -79,16 +79,11 @@ def _regime(view: View) -> list[tuple[str, str]]:
     left = f"; {part['left']}" if part["left"] else ""
     said = f"{part['headline']}: {part['probability']}; {part['age']}{left}."
     lines = _wrapped("Regime", said)
+    width = max((len(regime["probability"]) for regime in part["regimes"]), default=0)
     for regime in part["regimes"]:
-        lines.append(
-            (
-                "",
-                _cut(
-                    f"{_bar(regime['share'])} {regime['probability']:>10}  {regime['name']}",
-                    _WIDTH - _LABEL,
-                ),
-            )
-        )
+        chance = regime["probability"].rjust(width)
+        told = f"{_bar(regime['share'])}  {chance}  {regime['name']}"
+        lines.append(("", _cut(told, _WIDTH - _LABEL)))
     if part.get("caution"):
         lines += _wrapped("", part["caution"])
     return lines
