@@ -23,7 +23,7 @@ from regimeslot.errors import BadFileError, InvalidInputError, NotFittedError
 __all__ = ["Saveable", "load", "save"]
 
 _KEY = "regimeslot"
-_FORMAT = 1
+_FORMAT = 2  # raised whenever a model keeps other attributes than before
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -124,7 +124,8 @@ def load(path: str | os.PathLike[str]) -> Any:
         header = json.loads(metadata[_KEY])
         if header["format"] != _FORMAT:
             raise BadFileError(
-                f"{source} has format {header['format']}, this version reads {_FORMAT}: fit again"
+                f"{source} was saved by another version of regimeslot (it has format "
+                f"{header['format']}, this version reads {_FORMAT}): fit again"
             )
         if header["digest"] != _digest(header["model"], tensors):
             raise BadFileError(f"{source} is damaged: its contents do not match its digest")
