@@ -132,7 +132,7 @@ class History:
         """
         self._require_same_series(prices)
         fresh, remarks = self._trusted(prices, now)
-        notes = [*self._start(fresh), *self._changes_of_the_fit(fresh)]
+        notes = [*self._start(fresh), *self._end(fresh), *self._changes_of_the_fit(fresh)]
         merged = self._merged(fresh)
         known = self.moves.index
         new = merged.index.difference(known)
@@ -167,9 +167,9 @@ class History:
         differ = int((apart > _ANOTHER * self._spread).sum())
         if 2 * differ > len(shared):
             raise DataError(
-                f"the new prices of {prices.symbol} are not the series of the run "
-                f"({self.fitted.symbol}): {differ} of {len(shared)} {self._word}s on the same days "
-                "differ; give that series, or fit this one"
+                f"{differ} of {len(shared)} {self._word}s in the new prices of {prices.symbol} "
+                f"differ from those that the run on {self.fitted.symbol} knows for the same days, "
+                "so this is another series: give that of the run, or fit this one"
             )
 
     def _trusted(
@@ -275,22 +275,32 @@ class History:
 
     def _start(self, fresh: pd.DataFrame) -> list[str]:
         own = self.fitted.index
-        rows = int((own < fresh.index[0]).sum())
+        first, rows = fresh.index[0], int((own < fresh.index[0]).sum())
         if not rows:
             return []
+        before = "row before is that" if rows == 1 else f"{rows} rows before are those"
         return [
-            f"The new prices of {self.fitted.symbol} start on {_day(fresh.index[0])}; the {rows} "
-            "rows before are those of the run."
+            f"The new prices of {self.fitted.symbol} start on {_day(first)}; the {before} of the "
+            "run."
+        ]
+
+    def _end(self, fresh: pd.DataFrame) -> list[str]:
+        last = fresh.index[-1]
+        if last >= self.last:
+            return []
+        return [
+            f"The new prices of {self.fitted.symbol} end on {_day(last)}, before the last bar that "
+            f"is known already ({_day(self.last)}): they are older than the run."
         ]
 
     def _changes_of_the_fit(self, fresh: pd.DataFrame) -> list[str]:
         """What the newer prices say differently about the days of the fit."""
         own, notes = self.fitted.index, []
-        gone = (own >= fresh.index[0]) & ~own.isin(fresh.index)
+        gone = (own >= fresh.index[0]) & (own <= fresh.index[-1]) & ~own.isin(fresh.index)
         if gone.any():
             notes.append(
-                f"{int(gone.sum())} of the {len(own) - 1} sessions that the run was fitted on are "
-                f"missing from the new prices of {self.fitted.symbol}."
+                f"The new prices of {self.fitted.symbol} lack {int(gone.sum())} of the {len(own)} "
+                f"bars that the run was fitted on ({_days(own[gone])})."
             )
         of_fit = fresh[fresh.index <= self.fitted.last]
         days, apart = self._apart(of_fit["Close"])

@@ -141,16 +141,14 @@ def test_restated_returns_are_said(run: Path, command: Command) -> None:
 def test_lost_sessions_are_said(run: Path, command: Command) -> None:
     closes(LONGER).drop(closes().index[300:303]).to_csv("longer.csv")
     result = command("forecast", run, "--file", "longer.csv", "--json")
-    assert any(
-        note.startswith("3 of the 699 sessions") for note in json.loads(result.stdout)["notes"]
-    )
+    assert any("lack 3 of the 700 bars" in note for note in json.loads(result.stdout)["notes"])
 
 
 def test_another_series_is_refused(run: Path, command: Command) -> None:
     for rows in (LONGER, 700):  # also where it has nothing newer
         closes(rows, seed=1).to_csv("other.csv")
         said = failed(command("forecast", run, "--file", "other.csv"), 3)
-        assert "not the series of the run" in said
+        assert "so this is another series" in said
         assert "of 699 returns" in said
 
 

@@ -215,6 +215,25 @@ def test_bars_that_the_source_lost_are_kept() -> None:
     assert any("lack bars that were used before" in note for note in news.notes)
 
 
+@pytest.mark.parametrize("rows", [305, 250])
+def test_prices_that_are_older_than_the_run_are_said(rows: int) -> None:
+    close = closes()
+    news = history(close, 310).read(prices(close.iloc[:rows]), NOW)
+    (note,) = news.notes
+    assert f"end on {close.index[rows - 1]:%Y-%m-%d}, before" in note
+    assert days(news) == []
+    np.testing.assert_allclose(news.history.closes, close.iloc[:310], rtol=1e-12)
+
+
+def test_rows_that_newer_prices_lack_are_counted() -> None:
+    close = closes()
+    known = history(close, 310)
+    (note,) = known.read(prices(close.iloc[1:310]), NOW).notes
+    assert note.endswith("the row before is that of the run.")
+    (note,) = known.read(prices(close.iloc[:310].drop(close.index[[20]])), NOW).notes
+    assert f"lack 1 of the 300 bars that the run was fitted on ({close.index[20]:%Y-%m-%d})" in note
+
+
 def test_a_rolling_window_may_have_left_the_fit_behind() -> None:
     close = closes()
     known = history(close, 310)
@@ -242,7 +261,7 @@ def test_series_that_are_no_prices(transform: str) -> None:
 
 def test_another_series_is_refused() -> None:
     other = closes() * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.01, 320)))
-    with pytest.raises(DataError, match="not the series of the run"):
+    with pytest.raises(DataError, match=r"prices of SERIES differ .* another series"):
         history(closes(), 310).read(prices(other), NOW)
 
 
