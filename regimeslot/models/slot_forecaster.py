@@ -176,6 +176,9 @@ class SlotForecaster(Forecaster):
         if learned and previous is not None:  # what was learned stays, as long as it can
             names = {role: self._features_of(role, features) for role in _ROLES}
             same = (previous["columns_"], previous["features_"]) == (self.columns_, names)
+            if self.penalty == "evidence":  # nothing was learned of another setting
+                asked = (self.penalty, self.n_slots)
+                same &= (previous["penalty_"], previous["n_slots_"]) == asked
             previous = previous if same else None
         if not learned or previous is None:
             self.n_slots_, self.penalty_ = self.n_slots, self.penalty

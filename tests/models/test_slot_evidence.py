@@ -84,6 +84,16 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.predict(X, y).weights, model.predict(X, y).weights)
 
 
+@pytest.mark.parametrize("change", [{"penalty": "evidence"}, {"n_slots": 3}])
+def test_a_setting_that_was_not_learned_under_is_learned(change: dict[str, object]) -> None:
+    X, y = gated(300, 4)
+    before = 1.0 if "penalty" in change else "evidence"
+    model = SlotForecaster(penalty=before, warm_start=True, n_starts=1, random_state=0).fit(X, y)
+    model.set_params(**change).fit(X, y)
+    assert model.penalty_ == "evidence"
+    assert model.n_slots_ == model.n_slots
+
+
 def test_settings_that_change_are_learned_anew() -> None:
     X, y = gated(400, 4)
     model = SlotForecaster(penalty="evidence", warm_start=True, random_state=0).fit(X, y)
