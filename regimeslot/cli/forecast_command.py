@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -152,7 +151,7 @@ def forecast_words(saved: SavedRun, result: Resumed) -> str:
     import pandas as pd
 
     from regimeslot.prices import infer_frequency
-    from regimeslot.reporting.words import PERIODS, Unit, date, probability
+    from regimeslot.reporting.words import PERIODS, Unit, date, probability, wrapped
 
     # What is not a finite number has no place in JSON and came as None.
     told: dict[str, Any] = {
@@ -185,7 +184,7 @@ def forecast_words(saved: SavedRun, result: Resumed) -> str:
     lines = [
         f"{result.prices.ticker}: {span} {day}",
         *(f"  {name:<{width}}  {value}" for name, value in rows),
-        *wrap(f"By {told['model']}, fitted up to {fitted}, with {since} since then.", 80),
-        *wrap(f"Prices: {describe(result.prices)}.", 80),
+        *wrapped(f"By {told['model']}, fitted up to {fitted}, with {since} since then."),
+        *wrapped(f"Prices: {describe(result.prices)}."),
     ]
     return "\n".join(lines)

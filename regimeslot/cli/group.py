@@ -24,7 +24,7 @@ _OPTIONS = (
     (re.compile(r"kind=['\"]series['\"]"), "--transform diff (or level)"),
     (re.compile(r"\b(source|transform)=['\"]([a-z-]+)['\"]"), r"--\1 \2"),
     (re.compile(r"\brounded_to=([\d.e+-]+)"), r"--rounded-to \1"),
-    (re.compile(r"\b(source|file|column|start|end|market)="), r"--\1 "),
+    (re.compile(r"\b(source|file|column|start|end|market)= ?"), r"--\1 "),
     (re.compile(r"(--[a-z]+) (?=[;,.)]|$)"), r"\1"),
 )
 

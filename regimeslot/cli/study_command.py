@@ -27,7 +27,7 @@ INDEX = "^GSPC"  # the market of the bundled stocks
 _NOT_REPEATED = ("out", "json", "quiet", "jobs")  # options that change no number
 
 
-@click.command()
+@click.command(short_help="Compare the models on many series.")
 @click.option(
     "--tickers",
     multiple=True,

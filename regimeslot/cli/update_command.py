@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,11 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["update"]
 
-_WIDTH = 80
 _PATIENCE = 2.0  # seconds without a progress bar
 
 
-@click.command()
+@click.command(short_help="Record a forecast for each new bar of a run, and score them.")
 @click.argument("run", type=click.Path())
 @click.option(
     "--source",
@@ -129,15 +127,15 @@ def _words(saved: SavedRun, result: Updated) -> list[Any]:
     """What is new, the next session, and how the recorded forecasts have done."""
     from regimeslot.evaluation.record_scores import record_reference
     from regimeslot.prices import infer_frequency
-    from regimeslot.reporting.words import PERIODS
+    from regimeslot.reporting.words import PERIODS, wrapped
 
     period = PERIODS[infer_frequency(result.resumed.prices.index)]
     lines = [
-        *wrap(_new(result, period), _WIDTH),
+        *wrapped(_new(result, period)),
         "",
         forecast_words(saved, result.resumed),
         "",
-        *wrap(_recorded(result, period), _WIDTH),
+        *wrapped(_recorded(result, period)),
     ]
     tables: list[Any] = [_table(saved, result, made) for made in result.scores.index.unique("made")]
     if tables:
@@ -147,7 +145,7 @@ def _words(saved: SavedRun, result: Updated) -> list[Any]:
         )
         gain += "difference. " if gain else ""
         legend = f"{gain}PIT p: chance of such transforms if the densities are right."
-        tables.append("\n".join(wrap(legend, _WIDTH)))
+        tables.append("\n".join(wrapped(legend)))
     return [*lines, *(part for table in tables for part in ("", table))]
 
 
@@ -178,8 +176,8 @@ def _recorded(result: Updated, period: Any) -> str:
         return f"Recorded in {place}: {period.steps(len(made))}, none of them over yet."
     return (
         f"Recorded in {place}: forecasts for {period.steps(len(made))}; {len(come):,} came true, "
-        f"{len(come) - late:,} of them made in time and {late:,} after the fact (the session was "
-        "over when the forecast was made, from what was known before it)."
+        f"{len(come) - late:,} of them made in time and {late:,} after the fact (the {period.step} "
+        "was over when the forecast was made, from what was known before it)."
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["validate"]
 
 
-@click.command()
+@click.command(short_help="Show the slots find laws that are known beforehand.")
 @click.option("--quick", is_flag=True, help="Few seeds and the smaller cases, about a minute.")
 @click.option(
     "--seeds",

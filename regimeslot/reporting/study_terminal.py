@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from regimeslot.reporting.study_sections import (
     series_section,
     study_span,
 )
+from regimeslot.reporting.words import wrapped
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,20 +43,20 @@ def study_answers(study: SeriesStudy) -> tuple[Any, ...]:
     if apart:
         lead += f" (apart: {', '.join(apart)})"
     head = headline_section(study, period)
-    parts: list[Any] = [*_wrapped(lead), ""]
+    parts: list[Any] = [*wrapped(lead), ""]
     if "missing" in head:
         return (*parts, head["missing"])
     short = ("over", "gain", "t", "median", "ahead", "p<.05", "worse", "CRPS %", "p<.05")
     parts += [
         _table(head, dict(enumerate((*short, "QLIKE", "p<.05")))),
-        *_wrapped(
+        *wrapped(
             f"Gain: nats a {period.each}, mean over series; t of its daily averages. Counts of "
             f"{number} series: ahead, significantly better and worse (single comparisons, p < .05; "
             "by chance 1 in 40 each way). CRPS and QLIKE lower by, and series significantly better."
         ),
         "",
-        *_wrapped(_sets(study)),
-        *_wrapped(study.regime_words),
+        *wrapped(_sets(study)),
+        *wrapped(study.regime_words),
         "",
     ]
     references = study.references
@@ -70,7 +70,7 @@ def study_answers(study: SeriesStudy) -> tuple[Any, ...]:
     parts += [_table(series, names), ""]
     coverage = coverage_section(study, period)
     if "missing" not in coverage:
-        parts += [*_wrapped(_coverage_words(coverage)), ""]
+        parts += [*wrapped(_coverage_words(coverage)), ""]
     years = years_section(study, period)
     if "missing" not in years:
         shown = references[: 3 if len(references) > 2 else len(references)]
@@ -82,7 +82,7 @@ def study_answers(study: SeriesStudy) -> tuple[Any, ...]:
         for name in references[:2]:
             heads += [f"over {name}", "t"]
         parts += [_table(regimes, dict(enumerate(heads)))]
-        parts += _wrapped(f"Regime: predicted before the day by {study.regime_model}.")
+        parts += wrapped(f"Regime: predicted before the day by {study.regime_model}.")
     return tuple(parts)
 
 
@@ -123,7 +123,3 @@ def _table(part: Part, heads: dict[int, str]) -> Table:
             *(Text(row[i].text, style="bold" if row[i].strong else "") for i in sorted(heads))
         )
     return table
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH)

@@ -10,6 +10,7 @@ from regimeslot.reporting.provenance import banners, data_line
 from regimeslot.reporting.regimes import regime_answer
 from regimeslot.reporting.tomorrow import tomorrow
 from regimeslot.reporting.view import View, view_of
+from regimeslot.reporting.words import wrapped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -153,7 +154,7 @@ def terminal_scores(run: Any) -> Table:
 
 
 def _wrapped(label: str, text: str) -> list[tuple[str, str]]:
-    lines = textwrap.wrap(text, _WIDTH - _LABEL) or [""]
+    lines = wrapped(text, _WIDTH - _LABEL) or [""]
     return [(label if i == 0 else "", line) for i, line in enumerate(lines)]
 
 

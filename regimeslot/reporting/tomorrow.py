@@ -10,7 +10,7 @@ import numpy as np
 from regimeslot.reporting.shapes import density_shape
 from regimeslot.reporting.tables import Table, cell
 from regimeslot.reporting.view import View
-from regimeslot.reporting.words import date, share
+from regimeslot.reporting.words import date, probability
 
 __all__ = ["density_grid", "tomorrow"]
 
@@ -89,7 +89,7 @@ def _losses(view: View) -> tuple[list[tuple[str, str, str]], dict[str, float]]:
     es_1, es_5 = (float(forecast.expected_shortfall(p)[0]) for p in (0.01, 0.05))
     loss = float(forecast.probability_of_loss()[0])
     figures = [
-        ("Probability of a loss", "Loss", share(loss)),
+        ("Probability of a loss", "Loss", probability(loss)),
         ("VaR 5 % / 1 %", "VaR 5 / 1 %", f"{unit.number(var_5)} / {unit.text(var_1)}"),
         ("Expected shortfall 5 % / 1 %", "ES 5 / 1 %", f"{unit.number(es_5)} / {unit.text(es_1)}"),
     ]
@@ -101,7 +101,7 @@ def _tails(view: View, q: dict[str, float]) -> tuple[list[tuple[str, str, str]],
     assert view.run is not None
     unit = view.unit
     below = float(view.run.next_forecasts[view.main].probability_of_loss()[0])
-    figures = [("Probability below 0", "Below 0", share(below))]
+    figures = [("Probability of a negative value", "Below 0", probability(below))]
     for low, high, name in (("0.05", "0.95", "5 % / 95 %"), ("0.01", "0.99", "1 % / 99 %")):
         ends = (q[low] / unit.factor, q[high] / unit.factor)
         text = f"{unit.number(ends[0], plus=view.plus)} / {unit.text(ends[1], plus=view.plus)}"

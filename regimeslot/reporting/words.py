@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 
 import pandas as pd
@@ -20,6 +21,7 @@ __all__ = [
     "share",
     "signed",
     "verdict",
+    "wrapped",
 ]
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -158,6 +160,17 @@ def probability(value: float) -> str:
     if 0.995 <= value < 1.0:
         return "above 99 %"
     return share(value)
+
+
+def wrapped(text: str, width: int = 80) -> list[str]:
+    """Lines of at most ``width`` columns, whole words: a model's name can be copied from one.
+
+    Examples
+    --------
+    >>> wrapped("add slots-static", 12)
+    ['add', 'slots-static']
+    """
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def verdict(t: float, better: str = "better", worse: str = "worse") -> str:

@@ -20,6 +20,7 @@ from regimeslot.reporting.words import (
     share,
     signed,
     verdict,
+    wrapped,
 )
 
 
@@ -51,6 +52,16 @@ def test_no_minus_in_front_of_zero_and_no_certainty():
     assert probability(0.001) == "below 1 %"
     assert probability(1.0) == "100 %"
     assert share(float("nan")) == signed(float("nan")) == "n/a"
+
+
+def test_lines_break_between_words_alone():
+    lines = wrapped(
+        "How much of it is regimes is not known: add slots-sticky and slots-static.", 70
+    )
+    assert lines == [
+        "How much of it is regimes is not known: add slots-sticky and",
+        "slots-static.",
+    ]
 
 
 def test_huge_numbers_are_short():
