@@ -102,13 +102,15 @@ def risk_table(forecast: MixtureForecast, levels: Sequence[float] = LEVELS) -> p
     return table.rename_axis(columns=["measure", "level"])
 
 
-def adaptive_levels(uniforms: ArrayLike, level: float, step: float | None = None) -> Array:
+def adaptive_levels(
+    uniforms: ArrayLike, level: float, step: float | None = None, *, horizon: int = 1
+) -> Array:
     """Level at which to read the next quantile, learned from the record of hits.
 
     ``a_{t+1} = a_t + g (level - 1{u_t <= a_t})`` from ``a_1 = level``, held within [1e-4, .5]:
-    after a loss beyond the VaR the next one is set further out. Only rows before t are used. The
-    share of hits then tends to the level whatever the forecasts; what it cannot repair is which
-    rows are hit.
+    after a loss beyond the VaR the next one is set further out. Only hits known before row t are
+    used, with horizon h those of rows up to t - h. The share of hits then tends to the level
+    whatever the forecasts; what it cannot repair is which rows are hit.
 
     Parameters
     ----------
@@ -118,6 +120,8 @@ def adaptive_levels(uniforms: ArrayLike, level: float, step: float | None = None
         Tail probability wanted.
     step : float, optional
         g; default .002 at 1 %, .01 at 5 % and a fifth of the level elsewhere.
+    horizon : int
+        Rows until an outcome is known.
 
     Returns
     -------
@@ -139,28 +143,32 @@ def adaptive_levels(uniforms: ArrayLike, level: float, step: float | None = None
     gain = _STEPS.get(wanted, 0.2 * wanted) if step is None else float(step)
     if not gain >= 0.0:
         raise InvalidInputError(f"step must be 0 or more, got {step!r}")
-    levels = np.empty(u.size + 1)
-    threshold = wanted
-    for t, value in enumerate(u.tolist()):
-        levels[t] = threshold
-        moved = threshold + gain * (wanted - (value <= threshold))
-        threshold = min(max(moved, _LOWEST), _HIGHEST)
-    levels[-1] = threshold
+    if horizon < 1:
+        raise InvalidInputError(f"horizon must be at least 1 row, got {horizon}")
+    levels = np.full(u.size + 1, wanted)
+    for t in range(horizon, u.size + 1):
+        hit = u[t - horizon] <= levels[t - horizon]
+        levels[t] = min(max(levels[t - 1] + gain * (wanted - hit), _LOWEST), _HIGHEST)
     return levels
 
 
 def adaptive_value_at_risk(
-    forecast: MixtureForecast, y: ArrayLike, level: float, step: float | None = None
+    forecast: MixtureForecast,
+    y: ArrayLike,
+    level: float,
+    step: float | None = None,
+    *,
+    horizon: int = 1,
 ) -> pd.DataFrame:
     """Value at risk with a threshold that learns, always with the raw one beside it.
 
     Parameters
     ----------
     forecast : MixtureForecast of n rows
-        One-step forecasts in order.
+        In order.
     y : (n,)
         Outcomes.
-    level, step : as in :func:`adaptive_levels`
+    level, step, horizon : as in :func:`adaptive_levels`
 
     Returns
     -------
@@ -179,7 +187,7 @@ def adaptive_value_at_risk(
 
     outcomes = as_series(y, "y")
     uniforms = forecast.cdf(y)
-    levels = adaptive_levels(uniforms, level, step)[:-1]
+    levels = adaptive_levels(uniforms, level, step, horizon=horizon)[:-1]
     weights, *parts = forecast.parameters
     raw = forecast.value_at_risk(level)
     adapted = -mixture_quantile(levels, weights, tuple(parts))
@@ -195,7 +203,9 @@ def adaptive_value_at_risk(
     )
 
 
-def coverage(uniforms: ArrayLike, levels: Sequence[float] = LEVELS) -> list[Coverage]:
+def coverage(
+    uniforms: ArrayLike, levels: Sequence[float] = LEVELS, *, horizon: int = 1
+) -> list[Coverage]:
     """Raw and adapted coverage at each level.
 
     Parameters
@@ -203,6 +213,8 @@ def coverage(uniforms: ArrayLike, levels: Sequence[float] = LEVELS) -> list[Cove
     uniforms : (n,)
         ``forecast.cdf(y)``, in order.
     levels : sequence of float
+    horizon : int
+        Rows until an outcome is known.
 
     Examples
     --------
@@ -214,7 +226,7 @@ def coverage(uniforms: ArrayLike, levels: Sequence[float] = LEVELS) -> list[Cove
     result = []
     for level in levels:
         raw = u < as_share(level, "each level")
-        adapted = u <= adaptive_levels(u, level)[:-1]
+        adapted = u <= adaptive_levels(u, level, horizon=horizon)[:-1]
         result.append(
             Coverage(
                 level,

@@ -73,13 +73,25 @@ def _small(p: float) -> str:
     return "below 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+_OVERLAP = (
+    " Targets of more than one row overlap, so that hits come in runs: the p-values, which take "
+    "rows as independent, are too small."
+)
+
+
+_OVERLAP = (
+    " Targets of more than one row overlap, so that hits come in runs: the p-values, which take "
+    "rows as independent, are too small."
+)
+
+
 def var_section(view: View) -> dict[str, Any]:
     """Table of raw and adapted coverage, and the finding in words.
 
     Returns have losses beyond a value at risk. Of a rate neither side is a loss, and both tails
     are shown as quantiles.
     """
-    found = coverage(view.uniforms)
+    found = coverage(view.uniforms, horizon=view.horizon)
     if view.losses:
         names = [f"{100 * c.level:.0f} %" for c in found]
         each, kind = "beyond the {} VaR on", "Losses"
@@ -88,7 +100,7 @@ def var_section(view: View) -> dict[str, Any]:
         each, kind = "below the {} quantile on", f"{view.noun.capitalize()}s"
     rows = [_coverage_row(name, c) for name, c in zip(names, found, strict=True)]
     if not view.losses:
-        above = coverage(1.0 - view.uniforms)
+        above = coverage(1.0 - view.uniforms, horizon=view.horizon)
         rows += [_coverage_row(f"upper {100 * c.level:.0f} %", c) for c in reversed(above)]
     first, *others = (
         f"{each.format(f'{100 * c.level:.0f} %')} {100 * c.raw:.2f} % of {view.period.plural} "
@@ -113,7 +125,8 @@ def var_section(view: View) -> dict[str, Any]:
             text_columns=(0, 4),
         ),
         "note": "Raw is the forecast as it was made. Adapted moves the threshold after each hit "
-        "and miss, using past rows alone; it repairs the rate, not the forecast.",
+        "and miss, using past rows alone; it repairs the rate, not the forecast."
+        + (_OVERLAP if view.horizon > 1 else ""),
     }
 
 

@@ -264,7 +264,7 @@ def plot_exceedances(run: Any, ax: Axes | None = None) -> Axes:
     y, factor = view.y, view.unit.factor
     limits = -view.forecast.value_at_risk(list(LEVELS)) * factor
     axes.plot(view.index, y * factor, color=_GREY, linewidth=0.5)
-    one, five = coverage(view.uniforms)
+    one, five = coverage(view.uniforms, horizon=view.horizon)
     for found, limit, marker, style in ((five, 1, "o", "-"), (one, 0, "v", "--")):
         label = f"{100 * found.level:.0f} % quantile"
         axes.plot(view.index, limits[:, limit], color=_ACCENT, linewidth=0.9, ls=style, label=label)

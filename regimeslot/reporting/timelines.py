@@ -220,7 +220,7 @@ def exceedance_chart(view: View) -> dict[str, Any]:
     section = var_section(view)
     limits = -view.forecast.value_at_risk(list(LEVELS))
     step = 10.0**-(view.unit.decimals)
-    found = coverage(view.uniforms)
+    found = coverage(view.uniforms, horizon=view.horizon)
     _, groups = _groups(view)
     cells = [[count(c.hits[g].sum()) for g in groups] for c in found]
     cells += [[f"{100 * c.hits[g].mean():.1f}" for g in groups] for c in found]

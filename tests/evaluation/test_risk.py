@@ -18,6 +18,21 @@ from regimeslot.evaluation.risk import (
 from regimeslot.forecast import MixtureForecast
 
 
+def test_adaptive_levels_wait_until_an_outcome_is_known():
+    uniforms = np.random.default_rng(5).uniform(size=60)
+    changed = uniforms.copy()
+    changed[30:] = 0.0  # rows from 30 on are known from row 34 on
+    before, after = (adaptive_levels(u, 0.05, horizon=4) for u in (uniforms, changed))
+    assert_allclose(before[:34], after[:34], rtol=0, atol=0)
+    assert before[34] != after[34]
+    assert_allclose(before[:4], 0.05, rtol=0, atol=0)
+    # By hand: row 4 knows row 0 alone.
+    step = 0.01 * (0.05 - (uniforms[0] <= 0.05))
+    assert_allclose(before[4], 0.05 + step, rtol=1e-12)
+    with pytest.raises(InvalidInputError, match="horizon"):
+        adaptive_levels(uniforms, 0.05, horizon=0)
+
+
 def test_risk_of_a_student_t_is_the_closed_form() -> None:
     """McNeil, Frey and Embrechts (2015), examples 2.11 and 2.15."""
     index = pd.bdate_range("2020-01-01", periods=2)
