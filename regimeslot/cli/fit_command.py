@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from regimeslot.cli.options import listed, testing_options
 from regimeslot.cli.screen import Screen, interruptible, one_thread, show
 from regimeslot.errors import RegimeslotError
 
@@ -18,81 +19,30 @@ if TYPE_CHECKING:
     from regimeslot.prices import Prices
     from regimeslot.prices.frame import Kind
 
-__all__ = ["RUNS", "SOURCES", "describe", "fit", "load"]
+__all__ = ["RUNS", "describe", "fit", "load"]
 
-SOURCES = ("auto", "yahoo", "cache", "file", "bundled")
-TRANSFORMS = ("log-return", "diff", "level")
 RUNS = "runs"
 _NOT_REPEATED = ("out", "json", "quiet")  # options that change no number
-
-
-def _names(ctx: click.Context, param: click.Parameter, given: Iterable[str]) -> tuple[str, ...]:
-    """Names from a comma list, a repeated option, or both; each once."""
-    parts = tuple(given)
-    names = (name.strip() for part in parts for name in part.split(","))
-    found = tuple(dict.fromkeys(name for name in names if name))
-    if parts and not found:
-        raise click.BadParameter("it names no model; leave it out to run the default ones.")
-    return found
 
 
 @click.command()
 @click.option("--ticker", metavar="SYMBOL", help="Yahoo symbol, such as SPY, ^GSPC or BTC-USD.")
 @click.option("--file", type=click.Path(), help="CSV or parquet file of prices instead.")
-@click.option("--column", metavar="NAME", help="Column of the file that holds the closes.")
-@click.option(
-    "--source",
-    type=click.Choice(SOURCES),
-    default="auto",
-    show_default=True,
-    help="Where prices come from; auto: fresh cache, Yahoo, old cache, bundled snapshot.",
-)
-@click.option("--start", metavar="DATE", help="First day to use, as 2000-12-31.")
-@click.option("--end", metavar="DATE", help="Last day to use.")
-@click.option(
-    "--transform",
-    type=click.Choice(TRANSFORMS),
-    default="log-return",
-    show_default=True,
-    help="What is forecast: returns of prices, changes of rates, or values as they are.",
-)
+@testing_options
 @click.option(
     "--rounded-to",
     type=click.FloatRange(min=0.0, min_open=True),
     metavar="STEP",
     help="Step to which a rate or an index was published, as 0.1, to score what rounds to it.",
 )
-@click.option(
-    "--horizon",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="ROWS",
-    help="Sessions that a forecast covers.",
-)
 @click.option("--market", metavar="SYMBOL", help="A second series, usually the index, as features.")
 @click.option(
     "--models",
     multiple=True,
     metavar="NAMES",
-    callback=_names,
+    callback=listed,
     help="Models to run, separated by commas, or all of the catalogue.  "
     "[default: all but egarch-t and the networks slot-lstm and lstm, which take minutes]",
-)
-@click.option(
-    "--refit",
-    type=click.IntRange(min=1),
-    metavar="ROWS",
-    help="Rows between refits.  [default: a year]",
-)
-@click.option(
-    "--train-size",
-    type=click.IntRange(min=1),
-    metavar="ROWS",
-    help="Returns before the first forecast.  [default: 2500, or half of a shorter series]",
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance."
 )
 @click.option(
     "--out",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regimeslot.cli.fit_command import SOURCES, describe, load
+from regimeslot.cli.fit_command import describe, load
+from regimeslot.cli.options import run_options
 from regimeslot.cli.screen import Screen, one_thread
 from regimeslot.errors import DataError, InvalidInputError
 
@@ -26,13 +27,7 @@ __all__ = ["forecast", "forecast_words", "newer_prices"]
 
 
 @click.command()
-@click.argument("run", type=click.Path())
-@click.option(
-    "--source",
-    type=click.Choice(SOURCES),
-    help="Where newer prices come from.  [default: as for the run]",
-)
-@click.option("--file", type=click.Path(), help="File of prices.  [default: that of the run]")
+@run_options
 @click.option("--end", metavar="DATE", help="Last day to use.  [default: the newest]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def forecast(

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from regimeslot.errors import InvalidInputError
 
-__all__ = ["listed", "series_named"]
+__all__ = ["series_named"]
 
 _SUFFIXES = (".csv", ".parquet", ".txt")
-
-
-def listed(ctx: click.Context, param: click.Parameter, given: Iterable[str]) -> tuple[str, ...]:
-    """Words from a comma list, a repeated option, or both; each once."""
-    parts = tuple(given)
-    words = (word.strip() for part in parts for word in part.split(","))
-    found = tuple(dict.fromkeys(word for word in words if word))
-    if parts and not found:
-        raise click.BadParameter("it names nothing; leave it out for the default.")
-    return found
 
 
 def series_named(options: Mapping[str, Any]) -> dict[str, Path | None]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regimeslot.cli.fit_command import RUNS, SOURCES, TRANSFORMS, load
+from regimeslot.cli.fit_command import RUNS, load
+from regimeslot.cli.options import listed, testing_options
 from regimeslot.cli.screen import Screen, one_thread, show
-from regimeslot.cli.series_names import listed, series_named
+from regimeslot.cli.series_names import series_named
 from regimeslot.errors import DataError, InvalidInputError, RegimeslotError
 
 if TYPE_CHECKING:
@@ -47,32 +48,8 @@ _NOT_REPEATED = ("out", "json", "quiet", "jobs")  # options that change no numbe
     is_flag=True,
     help=f"The 21 series that come with the package: {INDEX} as the market, and 20 stocks.",
 )
-@click.option("--column", metavar="NAME", help="Column of the files that holds the closes.")
-@click.option(
-    "--source",
-    type=click.Choice(SOURCES),
-    default="auto",
-    show_default=True,
-    help="Where prices come from, as for fit.",
-)
-@click.option("--start", metavar="DATE", help="First day to use, as 2000-12-31.")
-@click.option("--end", metavar="DATE", help="Last day to use.")
+@testing_options
 @click.option("--first", metavar="DATE", help="First day to forecast, instead of --train-size.")
-@click.option(
-    "--transform",
-    type=click.Choice(TRANSFORMS),
-    default="log-return",
-    show_default=True,
-    help="What is forecast: returns of prices, changes of rates, or values as they are.",
-)
-@click.option(
-    "--horizon",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="ROWS",
-    help="Sessions that a forecast covers.",
-)
 @click.option("--market", metavar="SYMBOL", help="A series, usually the index, as features of all.")
 @click.option(
     "--cross-section/--no-cross-section",
@@ -94,21 +71,6 @@ _NOT_REPEATED = ("out", "json", "quiet", "jobs")  # options that change no numbe
     metavar="NAMES",
     callback=listed,
     help="Series that are reported but left out of averages and counts.",
-)
-@click.option(
-    "--refit",
-    type=click.IntRange(min=1),
-    metavar="ROWS",
-    help="Rows between refits.  [default: a year]",
-)
-@click.option(
-    "--train-size",
-    type=click.IntRange(min=1),
-    metavar="ROWS",
-    help="Returns before the first forecast.  [default: 2500, or half of a shorter series]",
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance."
 )
 @click.option(
     "--jobs",

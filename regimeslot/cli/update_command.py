@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regimeslot.cli.fit_command import SOURCES
 from regimeslot.cli.forecast_command import forecast_words, newer_prices
+from regimeslot.cli.options import run_options
 from regimeslot.cli.screen import Screen, Step, one_thread, show
 
 if TYPE_CHECKING:
@@ -24,13 +24,7 @@ _PATIENCE = 2.0  # seconds without a progress bar
 
 
 @click.command(short_help="Record a forecast for each new bar of a run, and score them.")
-@click.argument("run", type=click.Path())
-@click.option(
-    "--source",
-    type=click.Choice(SOURCES),
-    help="Where newer prices come from.  [default: as for the run]",
-)
-@click.option("--file", type=click.Path(), help="File of prices.  [default: that of the run]")
+@run_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def update(run: str, source: str | None, file: str | None, as_json: bool) -> None:
     """Record a forecast for every new bar of the run folder RUN, and score those come true.
