@@ -119,8 +119,8 @@ def update(
     >>> int(done.table["y"].notna().sum())
     4
     """
-    moment = now or datetime.now(UTC)
     with hold(saved.folder, wait=wait):
+        moment = now or datetime.now(UTC)  # after the waiting: it says what was made in time
         record = open_record(saved)
         notes: tuple[str, ...] = ()
         if record.torn:

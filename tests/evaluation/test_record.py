@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from regimeslot import load, make_dataset, save
 from regimeslot.errors import BadFileError, DataError, InvalidInputError, RegimeslotError
 from regimeslot.evaluation import folder, record
+from regimeslot.evaluation import update as live
 from regimeslot.evaluation.folder import MODELS, read_run, run_record, write_tables
 from regimeslot.evaluation.record import hold, open_record, read_record
 from regimeslot.evaluation.record_scores import record_reference, record_scores, record_table
@@ -185,7 +187,11 @@ def test_nothing_new_writes_nothing(run: Path) -> None:
     before = (run / "record.jsonl").stat()
     for close in (closes(), closes()[:620], 0.25 * closes(), None):
         result = bring(run, close, NOW + timedelta(days=1))
-        assert (result.added, result.resumed.news.new, result.notes) == (0, (), ())
+        assert (result.added, result.resumed.news.new) == (0, ())
+        older = close is not None and len(close) < len(closes())
+        assert [note.partition(" before ")[2] for note in result.notes] == [
+            "the last bar that is known already (2017-06-30): they are older than the run."
+        ] * older
     after = (run / "record.jsonl").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
@@ -385,7 +391,7 @@ def test_failed_write_leaves_the_old_file(
 
 
 def test_another_series_is_recorded_nowhere(run: Path) -> None:
-    with pytest.raises(DataError, match="not the series"):
+    with pytest.raises(DataError, match="another series"):
         bring(run, closes(seed=9))
     assert not (run / "record.jsonl").exists()
 
@@ -415,6 +421,29 @@ def test_only_one_update_at_a_time(run: Path) -> None:
     assert said == ["waits"]
     with hold(run, wait=0.2), hold(run, wait=0.2):  # once free, and twice by one
         pass
+
+
+def test_an_update_that_waited_tells_the_time_after_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = datetime.now(UTC).replace(microsecond=0)
+
+    class Clock(datetime):
+        hours = 0
+
+        @classmethod
+        def now(cls, tz=None):
+            return started + timedelta(hours=cls.hours)
+
+    @contextmanager
+    def waits(folder: Path, *, wait: float):
+        Clock.hours = 5
+        yield
+
+    monkeypatch.setattr(live, "datetime", Clock)
+    monkeypatch.setattr(live, "hold", waits)
+    update(read_run(run), models(run), prices(closes()))
+    assert lines(run)[-1]["made_at"] == (started + timedelta(hours=5)).isoformat()
 
 
 def test_folder_that_cannot_be_written(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
