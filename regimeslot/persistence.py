@@ -109,6 +109,16 @@ def load(path: str | os.PathLike[str]) -> Any:
     ------
     BadFileError
         If the file is missing, damaged, from another version, or not a model of regimeslot.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> from regimeslot import OnlineSlotRegressor
+    >>> model = OnlineSlotRegressor().partial_fit([[0.0], [1.0], [2.0]], [1.0, 2.0, 3.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = load(save(model, os.path.join(folder, "online.safetensors")))
+    >>> again.n_rows_, bool(again.predict([[3.0]]) == model.predict([[3.0]]))
+    (3, True)
     """
     from safetensors import SafetensorError, safe_open
 

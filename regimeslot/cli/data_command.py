@@ -11,7 +11,7 @@ from regimeslot.errors import DataError
 __all__ = ["data"]
 
 
-@click.command()
+@click.command(short_help="Say what the cache and the bundled snapshot hold.")
 @click.argument("ticker")
 def data(ticker: str) -> None:
     """Say what the cache and the bundled snapshot hold of TICKER, and what the checks found.

@@ -282,6 +282,17 @@ def fit_run(
         If the series is too short to fit and to forecast.
     InvalidInputError
         If a model or a setting is unknown.
+
+    Examples
+    --------
+    >>> from regimeslot import fit_run, load_prices
+    >>> from regimeslot.evaluation.run import RunSettings
+    >>> prices = load_prices("KO", source="bundled", start="2019-01-01")
+    >>> run = fit_run(prices, RunSettings(models=("mean", "linear")))
+    >>> run.next_forecasts["mean"].interval(0.9).round(3).tolist()
+    [[-0.022, 0.023]]
+    >>> list(run.study.scores().index)
+    ['mean', 'linear']
     """
     settings = settings or RunSettings()
     for name in settings.models:  # an unknown name is said before anything is computed

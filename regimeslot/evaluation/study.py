@@ -50,6 +50,11 @@ class StudySettings:
     cross_section : whether each series sees features of all the others
     apart : series that are reported, but left out of averages and counts
     seed : seed of everything random
+
+    Examples
+    --------
+    >>> StudySettings(models=("linear", "gjr-garch"), first="2011-01-03", apart=("^GSPC",)).horizon
+    1
     """
 
     models: tuple[str, ...] = STUDY_MODELS
