@@ -50,7 +50,7 @@ def test_many_files_one_failed_one_table(command, files, home) -> None:
     assert set(record["failures"]) == {"bad", "short"}
     assert record["series_run"] == ["A", "B", "C"]
     assert record["settings"]["command"] == (
-        f"regimeslot study --files held --first 2017-06-01 --models {MODELS} --refit 100"
+        f"regimeslot study --files held --refit 100 --first 2017-06-01 --models {MODELS}"
     )
     (against,) = [row for row in record["headline"] if row["against"] == "gjr-garch"]
     table = pd.read_csv(home / "run" / "by-series.csv")
