@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,6 +27,7 @@ from regimeslot.forecast import MixtureForecast
 from regimeslot.models.base import Forecaster
 from regimeslot.models.catalogue import CATALOGUE, make_forecaster
 from regimeslot.models.pool import Pool
+from regimeslot.models.slot_lstm_forecaster import SlotLSTMForecaster
 from regimeslot.prices import Prices, infer_frequency, next_session
 
 __all__ = [
@@ -325,6 +326,7 @@ def fit_run(
         progress=progress,
     )
     models, forecasts = _final_fits(study)
+    dataset = replace(dataset, notes=(*dataset.notes, *_unused_memory(models)))
     return Run(
         prices,
         dataset,
@@ -385,6 +387,16 @@ def _final_fits(study: Study) -> tuple[dict[str, Forecaster], dict[str, MixtureF
         raise RegimeslotError(f"every final fit failed; the first: {study.failures}")
     order = [name for name in study.models if name in fitted]
     return {n: fitted[n] for n in order}, {n: forecasts[n] for n in order}
+
+
+def _unused_memory(models: Mapping[str, Forecaster]) -> list[str]:
+    """A sentence for each network whose forecasts are not those of a network."""
+    return [
+        f"{name}: in the final fit its memory does not help, so that the next forecasts are those "
+        "of its experts alone."
+        for name, model in models.items()
+        if isinstance(model, SlotLSTMForecaster) and not model.networks_in_use
+    ]
 
 
 def next_forecast(model: Forecaster, dataset: Dataset) -> MixtureForecast:

@@ -380,6 +380,12 @@ class SlotLSTMForecaster(Forecaster):
         self.tail_ = inputs[len(inputs) - (self.window - 1) :].copy()
         return self
 
+    @property
+    def networks_in_use(self) -> list[dict[str, NDArray[np.float32]]]:
+        """Those of ``networks_`` that move the experts: early stopping silences the others."""
+        self._require_fit()
+        return [weights for weights in self.networks_ if weights["output.weight"].any()]
+
     def memory(self, X: Features) -> SlotMemory:
         """Which memory slot is read and written, for looking at.
 
@@ -406,7 +412,7 @@ class SlotLSTMForecaster(Forecaster):
 
         self._require_fit()
         frame = check_rows(X, self.columns_)
-        in_use = [weights for weights in self.networks_ if weights["output.weight"].any()]
+        in_use = self.networks_in_use
         head = make_head(self._network, weights=[*in_use, *self.networks_][0])
         windows = rolling_windows(self._inputs(frame), self.window)
         read, write = slot_attention(head, windows)

@@ -57,7 +57,7 @@ def memory_charts(view: View) -> dict[str, dict[str, Any]]:
     if not memory.in_use:
         note = (
             f"No network of {model} is in use: early stopping found that its memory does not help, "
-            "and what is read and written here is as it was drawn at random."
+            "and what is read and written here moves no forecast."
         )
     span = f"{date(view.index[0], weekday=False)} to {date(view.index[-1], weekday=False)}"
     chart = {

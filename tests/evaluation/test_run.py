@@ -9,7 +9,7 @@ import pytest
 from regimeslot.errors import InvalidInputError, TooFewRowsError
 from regimeslot.evaluation.run import DEFAULT_MODELS, Run, RunSettings, fit_run, next_forecast
 from regimeslot.features import make_dataset
-from regimeslot.models import make_forecaster
+from regimeslot.models import SlotLSTMForecaster, catalogue, make_forecaster
 from regimeslot.models.catalogue import CATALOGUE, Setting
 from regimeslot.prices import Prices
 
@@ -38,6 +38,22 @@ def prices(n_rows=800, seed=2):
 @pytest.fixture(scope="module")
 def run():
     return fit_run(prices(), RunSettings(models=MODELS), command="regimeslot fit --file x.csv")
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_memory_that_is_not_used_is_said(used, monkeypatch):
+    def build(setting):
+        return SlotLSTMForecaster(hidden_size=2, window=4, n_seeds=2, epochs=1, random_state=0)
+
+    def in_use(self):
+        return self.networks_[:used]
+
+    entry = replace(CATALOGUE["slot-lstm"], build=build)
+    monkeypatch.setattr(catalogue, "CATALOGUE", {**CATALOGUE, "slot-lstm": entry})
+    monkeypatch.setattr(SlotLSTMForecaster, "networks_in_use", property(in_use))
+    run = fit_run(prices(), RunSettings(models=("slot-lstm", "mean"), train_size=500))
+    said = [note for note in run.dataset.notes if note.startswith("slot-lstm: ")]
+    assert [note.endswith("those of its experts alone.") for note in said] == [True] * (not used)
 
 
 def test_the_json_holds_what_is_promised(run):
