@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from regimeslot.models.base import Forecaster
     from regimeslot.prices import Prices
 
-__all__ = ["forecast", "forecast_words", "newer_prices"]
+__all__ = ["forecast", "forecast_words", "newer_prices", "where_from"]
 
 
 @click.command()
@@ -59,7 +59,8 @@ def forecast(
     screen.note_fits()
     screen.note(_fit_notes(saved, models))
     screen.note(result.notes)
-    record = _record(saved, result, screen.notes)
+    told = {"forecast": result.description, "notes": screen.notes}
+    record = {**where_from(saved, result), **told}
     words = json.dumps(record, indent=2, allow_nan=False) if as_json else None
     click.echo(words or forecast_words(saved, result))
 
@@ -122,7 +123,8 @@ def newer_prices(
     return prices, load(screen, market["symbol"], series)
 
 
-def _record(saved: SavedRun, result: Resumed, notes: list[str]) -> dict[str, Any]:
+def where_from(saved: SavedRun, result: Resumed) -> dict[str, Any]:
+    """What a forecast rests on: the run, its fit, and the prices."""
     prices = result.prices
     return {
         "run": str(saved.folder),
@@ -136,8 +138,6 @@ def _record(saved: SavedRun, result: Resumed, notes: list[str]) -> dict[str, Any
             "last": f"{prices.last:%Y-%m-%d}",
             "rows": len(prices),
         },
-        "forecast": result.description,
-        "notes": notes,
     }
 
 

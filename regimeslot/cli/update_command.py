@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regimeslot.cli.forecast_command import forecast_words, newer_prices
+from regimeslot.cli.forecast_command import forecast_words, newer_prices, where_from
 from regimeslot.cli.options import run_options
 from regimeslot.cli.screen import Screen, Step, one_thread, show
 
@@ -88,15 +88,8 @@ def _record(saved: SavedRun, result: Updated, notes: list[str]) -> dict[str, Any
 
     scores = result.scores.reset_index().astype(object)
     return {
-        "run": str(saved.folder),
+        **where_from(saved, result.resumed),
         "record": str(result.record.path),
-        "fitted": {"created": saved.record["created"], "last": saved.record["data"]["last"]},
-        "data": {
-            "ticker": saved.record["data"]["ticker"],
-            "symbol": result.resumed.prices.symbol,
-            "source": result.resumed.prices.source,
-            "last": f"{result.resumed.prices.last:%Y-%m-%d}",
-        },
         "new": [
             {
                 "bar": f"{day:%Y-%m-%d}",
