@@ -160,7 +160,8 @@ def _recorded(result: Updated, period: Any) -> str:
     late = int(come["after_the_fact"].sum())
     place = result.record.path
     if come.empty:
-        return f"Recorded in {place}: {period.steps(len(made))}, none of them over yet."
+        many = period.steps(len(made))
+        return f"Recorded in {place}: forecasts for {many}; none has come true yet."
     return (
         f"Recorded in {place}: forecasts for {period.steps(len(made))}; {len(come):,} came true, "
         f"{len(come) - late:,} of them made in time and {late:,} after the fact (the {period.step} "

@@ -98,7 +98,7 @@ def test_nothing_new(run: Path, longer: Path, command: Command) -> None:
     first = command("update", run)
     assert first.exit_code == 0
     assert "Nothing new: the source has no bar for Mon 11 Sep 2017 yet" in first.stdout
-    assert "1 session, none of them over yet" in " ".join(first.stdout.split())
+    assert "forecasts for 1 session; none has come true yet" in " ".join(first.stdout.split())
     command("update", run, "--file", longer)
     before = (run / "record.jsonl").read_bytes()
     again = command("update", run, "--file", longer)
