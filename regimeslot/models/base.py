@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from regimeslot.errors import InvalidInputError, NotFittedError, TooFewRowsError
 from regimeslot.forecast import MixtureForecast
 
-__all__ = ["Forecaster", "check_rows", "check_target"]
+__all__ = ["Forecaster", "check_rows", "check_target", "recency_weights"]
 
 Array = NDArray[np.float64]
 Features = pd.DataFrame | ArrayLike
@@ -208,3 +208,15 @@ def check_target(y: ArrayLike, X: Features, *, at_least: int = 0, missing: bool 
             f"{n_rows} rows are too few to fit on: at least {at_least} are needed"
         )
     return target
+
+
+def recency_weights(n_rows: int, half_life: float | None) -> Array:
+    """Weight (n,) of each row of a fit, oldest first; None: all rows count alike.
+
+    Examples
+    --------
+    >>> recency_weights(3, 1.0).tolist()
+    [0.25, 0.5, 1.0]
+    """
+    age = np.arange(n_rows)[::-1]
+    return np.ones(n_rows) if half_life is None else 0.5 ** (age / half_life)

@@ -14,7 +14,13 @@ from regimeslot.errors import InvalidInputError
 from regimeslot.features import OFFSET, RETURN
 from regimeslot.forecast import MixtureForecast
 from regimeslot.markov.scan import forward_filter
-from regimeslot.models.base import Features, Forecaster, check_rows, check_target
+from regimeslot.models.base import (
+    Features,
+    Forecaster,
+    check_rows,
+    check_target,
+    recency_weights,
+)
 from regimeslot.models.chains import Chains
 from regimeslot.models.likelihoods import LIKELIHOODS
 from regimeslot.models.selectors import SELECTORS
@@ -36,6 +42,7 @@ Array = NDArray[np.float64]
 FEATURE_LIMIT = 5.0  # standardised features are clipped here: one wild day must not decide a fit
 _FIRST = 0.1  # factor on the penalties from which the evidence starts
 _ROLES = ("location", "scale", "gate")
+_STRENGTHS = ("shared", "deviation", "gate", "location", "slope")
 
 
 class SlotForecaster(Forecaster):
@@ -228,6 +235,16 @@ class SlotForecaster(Forecaster):
             if not isinstance(value, int | np.integer) or value < 1:
                 wanted = "a whole number of at least 1"
                 raise InvalidInputError(f"{name} must be {wanted}, got {value!r}")
+        for name in ("half_life", "tolerance"):
+            value = getattr(self, name)
+            free = name == "half_life" and value is None
+            if not (free or (isinstance(value, int | float | np.integer) and value > 0.0)):
+                raise InvalidInputError(f"{name} must be a number above 0, got {value!r}")
+        for name in _STRENGTHS:
+            value = getattr(self, f"{name}_penalty")
+            if not (isinstance(value, int | float | np.integer) and 0.0 <= value < math.inf):
+                wanted = "a number of at least 0"
+                raise InvalidInputError(f"{name}_penalty must be {wanted}, got {value!r}")
 
     def _features_of(self, role: str, features: list[str]) -> list[str]:
         if role == "gate":
@@ -250,8 +267,7 @@ class SlotForecaster(Forecaster):
     def _objective(self, columns: Array, target: Array, chains: Chains) -> SlotObjective:
         """Objective on standardised rows in chain order, each role's features as (F, T)."""
         n_rows, order = len(target), chains.order
-        age = np.arange(n_rows)[::-1]
-        weights = np.ones(n_rows) if self.half_life is None else 0.5 ** (age / self.half_life)
+        weights = recency_weights(n_rows, self.half_life)
         offset = np.zeros(n_rows)
         if self.has_offset_:
             offset = columns[self.columns_.index(OFFSET)] - math.log(self.spread_)

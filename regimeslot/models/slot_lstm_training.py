@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regimeslot.forecast import MixtureForecast
+from regimeslot.models.base import recency_weights
 from regimeslot.models.slot_lstm_network import Experts, RecurrentHead
 from regimeslot.models.slot_lstm_run import experts_of
 from regimeslot.windows import rolling_windows
@@ -70,8 +71,7 @@ class TrainingRows:
         check: int,
     ) -> TrainingRows:
         """Rows with the experts' forecast, weighted by age; targets in units of ``spread``."""
-        age = np.arange(len(targets))[::-1]
-        weights = np.ones(len(targets)) if half_life is None else 0.5 ** (age / half_life)
+        weights = recency_weights(len(targets), half_life)
         return cls(
             features,
             torch.from_numpy(targets.astype(np.float32)),

@@ -154,6 +154,12 @@ def test_features_can_be_given_to_each_role(dataset):
     [
         ({"selector": "magic"}, "selector must be one of"),
         ({"likelihood": "cauchy"}, "likelihood must be one of"),
+        ({"half_life": 0}, "half_life must be a number above 0, got 0"),
+        ({"half_life": float("nan")}, "half_life must be a number above 0, got nan"),
+        ({"half_life": "long"}, "half_life must be a number above 0, got 'long'"),
+        ({"tolerance": -1.0}, "tolerance must be a number above 0"),
+        ({"gate_penalty": -1.0}, "gate_penalty must be a number of at least 0"),
+        ({"slope_penalty": float("inf")}, "slope_penalty must be a number of at least 0"),
         ({"n_slots": 0}, "n_slots must be a whole number"),
         ({"horizon": 1.5}, "horizon must be a whole number"),
     ],
