@@ -393,6 +393,11 @@ class OnlineSlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
             if not whole or value < 1:
                 raise InvalidInputError(f"expected {name} to be an integer >= 1, got {value!r}")
+        for name in ("stay", "new_law", "outliers", "threshold", "evidence"):
+            if not isinstance(getattr(self, name), numbers.Real):
+                raise InvalidInputError(
+                    f"expected {name} to be a number, got {getattr(self, name)!r}"
+                )
         for name, low, high in (
             ("stay", 0.0, 1.0),
             ("new_law", 0.0, 1.0 - self.stay),
@@ -406,7 +411,8 @@ class OnlineSlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 )
         if not self.evidence >= 0:
             raise InvalidInputError(f"expected evidence to be >= 0, got {self.evidence!r}")
-        factors = tuple(float(f) for f in np.atleast_1d(self.forgetting))
+        given = np.atleast_1d(self.forgetting)
+        factors = tuple(given.astype(float).tolist()) if given.dtype.kind in "fiu" else ()
         ordered = all(a > b for a, b in pairwise(factors))
         if not factors or not ordered or not 0.5 <= factors[-1] <= factors[0] <= 1.0:
             raise InvalidInputError(

@@ -589,6 +589,9 @@ def test_faults_of_a_batch_and_of_names_are_typed():
         {"outliers": -0.1},
         {"threshold": 1.0},
         {"evidence": -1.0},
+        {"evidence": "strong"},
+        {"stay": "long"},
+        {"forgetting": "none"},
         {"gate": True, "fit_intercept": False},
     ],
 )
