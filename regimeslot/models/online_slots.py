@@ -53,7 +53,7 @@ class OnlineSlotRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         0 leaves them out
     threshold
         a row does not touch a slot whose probability is not above this, bit for bit; and a slot
-        that comes above it for less than three rows is put back as it was
+        that comes above it for less than six rows is put back as it was
     evidence
         nats by which a candidate must beat all slots, after paying for ``new_law``
     merge_every

@@ -199,7 +199,7 @@ def test_fit_does_not_load_torch(home: Path, prices_csv: Path) -> None:
         "words += ['--models', 'mean,slots-sticky']\n"
         "try: cli.main(words)\n"
         "except SystemExit as end: assert end.code == 0\n"
-        "heavy = {'torch', 'statsmodels.api', 'arch', 'yfinance', 'matplotlib.pyplot'}\n"
+        "heavy = {'torch', 'statsmodels.api', 'yfinance', 'matplotlib.pyplot'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
