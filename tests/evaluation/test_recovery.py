@@ -151,9 +151,3 @@ def test_study_runs_and_explains_itself(short_study, tmp_path):
     assert len(document["checks"]) == len(result.checks) == 14
     draw(result, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
-
-
-@pytest.mark.slow
-def test_quick_study_keeps_every_statement():
-    result = run_validation(quick=True, seeds=2)
-    assert [check.statement for check in result.checks if not check.passed] == []

@@ -271,9 +271,9 @@ def test_a_slot_out_of_force_is_not_touched_by_a_single_bit(n_rows):
 
 @pytest.mark.slow
 def test_many_rows_neither_grow_nor_break():
-    """200,000 of them: the benchmark runs a million, too many minutes for every change."""
-    X, y, _ = drawn(31, "ABCD" * 25, 2_000, noise=0.3)
-    assert len(X) == 200_000
+    """100,000 of them: the benchmark runs a million, too many minutes for every change."""
+    X, y, _ = drawn(31, "ABCD" * 25, 1_000, noise=0.3)
+    assert len(X) == 100_000
     model = OnlineSlotRegressor(max_slots=4).partial_fit(X[:10_000], y[:10_000])
     size = len(str(model.get_state().keys())), len(model.events_)
     model.partial_fit(X[10_000:], y[10_000:])
