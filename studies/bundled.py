@@ -4,7 +4,7 @@ Runs the study, copies its tables into bundled-2011-2022/ beside this file, and 
 from them. Features and pool were chosen on returns up to 2010 (choices.py). A folder of a study
 that was stopped, or is finished, is continued:
 
-    python studies/bundled.py /tmp/bundled-study
+    python studies/bundled.py FOLDER
 """
 
 from __future__ import annotations
